@@ -1,0 +1,313 @@
+"""The public functions: they check what they are given and hand it to the kernels."""
+
+import operator
+from functools import lru_cache
+
+import numpy as np
+from numpy.exceptions import AxisError
+
+from fastlsm._layout import has_overlapping_elements, is_same_memory, plan
+from fastlsm._runtime import kernels, threads_for
+
+_LOG_SOFTMAX = int(kernels.Form.LOG_SOFTMAX)
+_BACKWARD_SRC = int(kernels.Form.BACKWARD_SRC)
+_BACKWARD_DST = int(kernels.Form.BACKWARD_DST)
+
+_FLOAT32 = np.dtype(np.float32)
+_FLOAT64 = np.dtype(np.float64)
+_DTYPE_CODES = {
+    _FLOAT32: int(kernels.DType.FLOAT32),
+    _FLOAT64: int(kernels.DType.FLOAT64),
+    np.dtype(np.float16): int(kernels.DType.FLOAT16),
+}
+_BFLOAT16_CODE = int(kernels.DType.BFLOAT16)
+
+
+def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
+    r"""Logarithm of the softmax along an axis.
+
+    .. math:: dst = src - \max(src) - \log \sum \exp(src - \max(src))
+
+    Parameters
+    ----------
+    src : array_like
+        The logits: float32, bfloat16 (ml_dtypes'), float16 or float64, of any shape, strides and memory
+        order, none of which costs a copy. Integers, bools and lists of numbers are taken as float64.
+    axis : int, default -1
+        The axis along which the exponentials sum to one, in [-ndim, ndim).
+    out : ndarray, optional
+        Where the result goes: of `src`'s shape and any of the four dtypes. It may be `src`.
+    dtype : dtype, optional
+        The result's dtype where `out` is not given; by default `src`'s.
+    num_threads : int, optional
+        At most so many threads; by default as many as OpenMP would take. The result does not depend on it.
+
+    Returns
+    -------
+    ndarray
+        `out`, or a new array of `src`'s shape and memory order.
+
+    Raises
+    ------
+    TypeError
+        If `src` is None, a masked array or of another dtype; if `axis` or `num_threads` is not an integer; if
+        `out` is not an array, or `out` or `dtype` of another dtype.
+    ValueError
+        If `out` is read-only or has another shape, or `num_threads` is below 1.
+    numpy.exceptions.AxisError
+        If `axis` is out of bounds, as any axis is for a 0-d `src`.
+
+    See Also
+    --------
+    log_softmax_backward : Its gradient.
+
+    Notes
+    -----
+    The result is within 2 units in its last place (float32, float64) or 0.51 (bfloat16, float16) of the
+    exact one for `src` as stored, also where one class holds nearly all of the mass and the result is as small as
+    -1e-30: the exponentials below the largest are summed apart from it and go through log1p. The arithmetic
+    is float64 where `src` or the result is, else float32 with float64 sums.
+
+    A row's result depends on that row alone, to the bit: not on its neighbours, the memory layout, the number
+    of threads or (past x86-64's baseline) the instruction set.
+
+    -inf in `src` gives -inf there. NaN or +inf anywhere in a row, and a row of nothing but -inf, make
+    the whole row NaN. An array without elements gives another.
+
+    References
+    ----------
+    .. [1] oneDNN Graph operation LogSoftmax,
+       https://uxlfoundation.github.io/oneDNN/dev_guide_op_logsoftmax.html
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastlsm
+    >>> fastlsm.log_softmax(np.array([[0.0, 0.0], [0.0, -np.inf]]))
+    array([[-0.69314718, -0.69314718],
+           [ 0.        ,        -inf]])
+    """
+    src = _operand(src, "src")
+    axis = _normalized_axis(axis, src.ndim)
+    dtype = _result_dtype(dtype, src.dtype)
+    return _compute(_LOG_SOFTMAX, (src,), axis, out, dtype, num_threads)
+
+
+def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dtype=None, num_threads=None):
+    r"""Gradient of `log_softmax` with respect to its argument.
+
+    From the forward's result `dst`, the fast form:
+
+    .. math:: diff\_src = diff\_dst - \exp(dst) \sum diff\_dst
+
+    From the forward's argument `src`, which is normalised here:
+
+    .. math:: diff\_src = diff\_dst - \mathrm{softmax}(src) \sum diff\_dst
+
+    Parameters
+    ----------
+    diff_dst : array_like
+        The gradient with respect to the forward's result: float32, bfloat16 (ml_dtypes'), float16 or float64,
+        of any shape, strides and memory order, none of which costs a copy. Integers, bools and lists of numbers
+        are taken as float64.
+    src : array_like, optional
+        What `log_softmax` was given, of `diff_dst`'s shape. Its result does as well: normalising twice
+        changes nothing.
+    axis : int, default -1
+        The forward's axis, in [-ndim, ndim).
+    dst : array_like, optional
+        What `log_softmax` returned, of `diff_dst`'s shape. exp(dst) is taken as it is, normalised or not.
+        Exactly one of `src` and `dst` is given.
+    out : ndarray, optional
+        Where the result goes: of the same shape and any of the four dtypes. It may be one of the operands.
+    dtype : dtype, optional
+        The result's dtype where `out` is not given; by default the operands' common one (for bfloat16 with
+        float16, float32).
+    num_threads : int, optional
+        At most so many threads; by default as many as OpenMP would take. The result does not depend on it.
+
+    Returns
+    -------
+    ndarray
+        `diff_src`: `out`, or a new array of the operands' shape and memory order.
+
+    Raises
+    ------
+    TypeError
+        If both or neither of `src` and `dst` are given; if an operand is None, a masked array or of another
+        dtype; if `axis` or `num_threads` is not an integer; if `out` is not an array, or `out` or
+        `dtype` of another dtype.
+    ValueError
+        If the operands' shapes differ (nothing is broadcast), if `out` is read-only or has another shape, or if
+        `num_threads` is below 1.
+    numpy.exceptions.AxisError
+        If `axis` is out of bounds, as any axis is for 0-d operands.
+
+    See Also
+    --------
+    log_softmax : The forward.
+
+    Notes
+    -----
+    The error is at most 2 (float32, float64) or 0.51 (bfloat16, float16) units in the last place of
+    max(abs(diff_src), abs(diff_dst), abs(softmax * sum)), the largest number in the formula, for the operands as
+    stored. The arithmetic is float64 where an operand or the result is, else float32 with float64 sums.
+    Softmax below the arithmetic's smallest normal number may count as 0.
+
+    A row's result depends on that row alone, to the bit: not on its neighbours, the memory layout, the number
+    of threads or (past x86-64's baseline) the instruction set.
+
+    NaN in `diff_dst`, in `src`, +inf in `src`, or a `src` of nothing but -inf makes the whole row
+    NaN; NaN in `dst` only its own place. Where `src` or `dst` is -inf, the result is `diff_dst`. An array
+    without elements gives another.
+
+    The operation is oneDNN Graph's LogSoftmaxBackward. Its second tensor is called src in one version of its
+    page and dst in others, hence the two names here [1]_.
+
+    References
+    ----------
+    .. [1] oneDNN Graph operation LogSoftmaxBackward,
+       https://uxlfoundation.github.io/oneDNN/dev_guide_op_logsoftmaxbackward.html
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastlsm
+    >>> src = np.array([[1.0, 2.0, 3.0]])
+    >>> diff_dst = np.array([[0.0, 0.0, -1.0]])  # of -log p of the third class
+    >>> fastlsm.log_softmax_backward(diff_dst, src)
+    array([[ 0.09003057,  0.24472847, -0.33475904]])
+    >>> dst = fastlsm.log_softmax(src)
+    >>> fastlsm.log_softmax_backward(diff_dst, dst=dst)
+    array([[ 0.09003057,  0.24472847, -0.33475904]])
+    """
+    if (src is None) == (dst is None):
+        raise TypeError(
+            "log_softmax_backward() takes exactly one of 'src' (what log_softmax was given) and 'dst' (what it "
+            f"returned); {'neither' if src is None else 'both'} given"
+        )
+    form, name, second = (_BACKWARD_SRC, "src", src) if dst is None else (_BACKWARD_DST, "dst", dst)
+    diff_dst = _operand(diff_dst, "diff_dst")
+    second = _operand(second, name)
+    if diff_dst.shape != second.shape:
+        raise ValueError(f"diff_dst and {name} must have the same shape; got {diff_dst.shape} and {second.shape}")
+    axis = _normalized_axis(axis, diff_dst.ndim)
+    dtype = _result_dtype(dtype, _common_dtype(diff_dst.dtype, second.dtype))
+    return _compute(form, (diff_dst, second), axis, out, dtype, num_threads)
+
+
+def _operand(x, name):
+    """`x` as an array that the kernels can read; copied only if converted, byte-swapped or unaligned."""
+    if x is None or isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an array without a mask; got {type(x).__name__}")
+    array = np.asarray(x)
+    if array.dtype.kind in "biu":
+        return array.astype(_FLOAT64)
+    dtype = _checked_dtype(array.dtype, name)
+    if array.dtype == dtype and array.flags.aligned:
+        return array
+    return np.array(array, dtype, order="K")
+
+
+@lru_cache(maxsize=64)
+def _code(dtype):
+    """The kernels' number for a native dtype, or None."""
+    if dtype.name == "bfloat16" and dtype.itemsize == 2:  # known by its name: ml_dtypes need not be imported
+        return _BFLOAT16_CODE
+    return _DTYPE_CODES.get(dtype)
+
+
+def _checked_dtype(dtype, name):
+    """The dtype in native byte order."""
+    native = dtype if dtype.isnative else dtype.newbyteorder("=")
+    if _code(native) is None:
+        raise TypeError(f"{name} has dtype {dtype}; supported are float32, bfloat16, float16 and float64")
+    return native
+
+
+def _common_dtype(a, b):
+    if a == b:
+        return a
+    # ml_dtypes does not promote bfloat16 with float16; with anything wider it is as float32 would be.
+    return np.result_type(*(_FLOAT32 if _code(dtype) == _BFLOAT16_CODE else dtype for dtype in (a, b)))
+
+
+def _result_dtype(requested, default):
+    return default if requested is None else _checked_dtype(np.dtype(requested), "the result")
+
+
+def _normalized_axis(axis, ndim):
+    if isinstance(axis, (bool, np.bool_)):
+        raise TypeError(f"axis must be an integer; got {axis!r}")
+    try:
+        index = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"axis must be an integer; got {axis!r}") from None
+    if not -ndim <= index < ndim:
+        raise AxisError(index, ndim)
+    return index % ndim
+
+
+def _check_out(out, shape):
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"return arrays must be of ArrayType, without a mask; got {type(out).__name__}")
+    _checked_dtype(out.dtype, "out")
+    if out.shape != shape:
+        raise ValueError(f"non-broadcastable output operand with shape {out.shape} doesn't match the shape {shape}")
+    if not out.flags.writeable:
+        raise ValueError("output array is read-only")
+
+
+def _compute(form, operands, axis, out, dtype, num_threads):
+    if out is not None:
+        _check_out(out, operands[0].shape)
+    threads = threads_for(operands[0].size, num_threads)
+    # Nothing is refused from here on.
+    if out is None:
+        result = _empty_like(operands, dtype)
+        _run(form, operands, result, axis, threads)
+        return result
+    base = np.asarray(out)  # without a subclass's ways
+    if _is_writable_in_place(base, operands):
+        _run(form, operands, base, axis, threads)
+    else:
+        result = np.empty_like(base, base.dtype.newbyteorder("="))
+        _run(form, operands, result, axis, threads)
+        np.copyto(base, result)
+    return out
+
+
+def _run(form, operands, result, axis, threads):
+    if result.size == 0:
+        return
+    arrays = [*operands, result]
+    wide = any(a.dtype == _FLOAT64 for a in arrays)
+    views, loops, by_columns = plan(arrays, axis)
+    # A buffer has no name for bfloat16: the 16-bit dtypes go as integers, and their code says which they are.
+    described = [(view.view(np.uint16) if view.itemsize == 2 else view, _code(view.dtype)) for view in views]
+    kernels.run(form, wide, by_columns, described, loops, threads)
+
+
+def _is_writable_in_place(out, operands):
+    """Whether the kernels can write `out` without changing what they still read."""
+    return (
+        out.dtype.isnative
+        and out.flags.aligned
+        and not has_overlapping_elements(out)
+        and all(not np.may_share_memory(a, out, max_work=1) or is_same_memory(a, out) for a in operands)
+    )
+
+
+def _empty_like(operands, dtype):
+    """A new array in the operands' memory order (order 'K'), as a ufunc would make it."""
+    first = operands[0]
+    if all(a.strides == first.strides for a in operands):
+        return np.empty_like(first, dtype)
+    if first.size == 0:
+        return np.empty(first.shape, dtype)
+    iterator = np.nditer(
+        [*operands, None],
+        op_dtypes=[*(a.dtype for a in operands), dtype],
+        op_flags=[["readonly"]] * len(operands) + [["writeonly", "allocate"]],
+    )
+    return iterator.operands[-1]

@@ -1,0 +1,182 @@
+/* exp and log1p, written so that a plain loop over them vectorises, and so that the same operations
+ * in the same order run at every instruction set: no library function, whose bits differ from one
+ * libm to the next, and no contraction that the source does not ask for (-ffp-contract=off).
+ *
+ * exp(x) * 2^-K, with r = x - k ln 2 and k = round(x / ln 2), so |r| <= ln(2) / 2:
+ *
+ *     exp(x) * 2^-K  =  2^(k - K) * (1 + (r + r^2 q(r)))
+ *
+ * q is a minimax polynomial of (e^r - 1 - r) / r^2. k comes from adding magic = 1.5 * 2^23 - K (2^52
+ * for double): the sum's last bits are the integer k - K, which shifted into the exponent's place
+ * scale by 2^(k - K). So K costs nothing, and it may differ from row to row.
+ *
+ * The caller chooses lo and hi: below lo the result is 0; above hi exp_f32 and exp_f64 are infinite, and NaN
+ * for NaN; there the _in_range functions, which save that test, give anything. It must hold, nearly, that
+ * lo >= (K - 126) ln 2, and that hi < (K + 128) ln 2; for double, 1022 and 1024.
+ */
+#ifndef FASTLSM_VEXP_H
+#define FASTLSM_VEXP_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "half.h"
+
+static inline uint64_t bits_of_f64(double x) { uint64_t u; memcpy(&u, &x, sizeof u); return u; }
+static inline double f64_of_bits(uint64_t u) { double x; memcpy(&x, &u, sizeof x); return x; }
+
+/* a * b + c, rounded once where the processor can, and then in the same place on all of them. */
+#if defined(__FMA__) || defined(__aarch64__) || defined(__FP_FAST_FMA)
+#define FASTLSM_HAS_FMA 1
+static inline float fma_f32(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+static inline double fma_f64(double a, double b, double c) { return __builtin_fma(a, b, c); }
+#else
+#define FASTLSM_HAS_FMA 0
+static inline float fma_f32(float a, float b, float c) { return a * b + c; }
+static inline double fma_f64(double a, double b, double c) { return a * b + c; }
+#endif
+
+#define LOG2_E 1.4426950408889634074
+#define LN_2 0.69314718055994530942
+
+/* Largest x with a finite exp(x) and, nearly, smallest with a normal one. */
+#define EXP_F32_HI 0x1.62e42ep+6f
+#define EXP_F32_LO -0x1.5d58ap+6f
+#define EXP_F64_HI 0x1.62e42fefa39efp+9
+#define EXP_F64_LO -0x1.6232bdd7abcd2p+9
+
+#define MAGIC_F32 0x1.8p+23f
+#define MAGIC_F64 0x1.8p+52
+
+/* ln 2 in two parts, the first short enough that k times it is exact without fused multiply-add. */
+#define LN_2_HIGH_F32 0x1.63p-1f
+#define LN_2_LOW_F32 -0x1.bd0106p-13f
+#define LN_2_HIGH_F64 0x1.62e42feep-1
+#define LN_2_LOW_F64 0x1.a39ef35793c76p-33
+
+/* q is minimax over |r| <= 1.002 ln(2) / 2, its error 2^-28.3 of e^r. About 0.7 ulp in all. */
+static inline float exp_in_range_f32(float x, float magic, float lo)
+{
+    float t = fma_f32(x, (float)LOG2_E, magic);
+    float k = t - magic;
+    float r = fma_f32(k, -LN_2_LOW_F32, fma_f32(k, -LN_2_HIGH_F32, x));
+    float q, y;
+    q = fma_f32(0x1.6a2276p-10f, r, 0x1.123b04p-7f);
+    q = fma_f32(q, r, 0x1.5558f8p-5f);
+    q = fma_f32(q, r, 0x1.55549p-3f);
+    q = fma_f32(q, r, 0x1.fffffcp-2f);
+    y = 1.0f + fma_f32(r * r, q, r);
+    y = f32_of_bits(bits_of_f32(y) + (bits_of_f32(t) << 23));
+    return x < lo ? 0.0f : y;
+}
+
+static inline float exp_f32(float x, float magic, float lo, float hi)
+{
+    return x <= hi ? exp_in_range_f32(x, magic, lo) : x + INFINITY;
+}
+
+/* As above, error 2^-57.9. The exact result is nearly the sum of the returned value and *tail. */
+static inline double exp_f64_with_tail(double x, double magic, double lo, double *tail)
+{
+    double t = fma_f64(x, LOG2_E, magic);
+    double k = t - magic;
+    double r = fma_f64(k, -LN_2_LOW_F64, fma_f64(k, -LN_2_HIGH_F64, x));
+    double q, s, y;
+    q = fma_f64(0x1.ad7e8a1bb997dp-26, r, 0x1.28ae34601dab8p-22);
+    q = fma_f64(q, r, 0x1.71df271f4324p-19);
+    q = fma_f64(q, r, 0x1.a019994461daep-16);
+    q = fma_f64(q, r, 0x1.a01a0128fe083p-13);
+    q = fma_f64(q, r, 0x1.6c16c1846fc5ap-10);
+    q = fma_f64(q, r, 0x1.111111112817p-7);
+    q = fma_f64(q, r, 0x1.5555555550754p-5);
+    q = fma_f64(q, r, 0x1.55555555554f8p-3);
+    q = fma_f64(q, r, 0x1.000000000000ap-1);
+    s = fma_f64(r * r, q, r);
+    y = 1.0 + s;
+    *tail = (s - (y - 1.0)) * f64_of_bits((1023ull << 52) + (bits_of_f64(t) << 52));
+    y = f64_of_bits(bits_of_f64(y) + (bits_of_f64(t) << 52));
+    return x < lo ? 0.0 : y;
+}
+
+static inline double exp_in_range_f64(double x, double magic, double lo)
+{
+    double tail;
+    return exp_f64_with_tail(x, magic, lo, &tail);
+}
+
+static inline double exp_f64(double x, double magic, double lo, double hi)
+{
+    return x <= hi ? exp_in_range_f64(x, magic, lo) : x + (double)INFINITY;
+}
+
+/* log(1 + x + tail) for x >= 0 and a tail below half an ulp of x; about 0.6 ulp.
+ *
+ * 1 + x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), and, with s = f / (2 + f),
+ *
+ *     log(1 + f)  =  2 atanh(s)  =  2 s + s R,    R = 2/3 s^2 + 2/5 s^4 + 2/7 s^6 + ...
+ *                 =  f - (f^2 / 2 - s (f^2 / 2 + R))
+ *
+ * What 1 + x loses in rounding, c, comes back as c / (1 + x). s^2 < 0.0295: eleven terms of the
+ * series leave less than 2^-59. */
+static inline double log1p_f64(double x, double tail)
+{
+    double u = 1.0 + x;
+    double big = x > 1.0 ? x : 1.0, small = x > 1.0 ? 1.0 : x;
+    double c = (small - (u - big)) + tail;
+    uint64_t sqrt_half = 0x3fe6a09e667f3bcdull;
+    /* Arithmetic in uint64_t: the exponent is at least that of sqrt(1/2), since u >= 1. */
+    uint64_t k = (bits_of_f64(u) - sqrt_half) >> 52;
+    double f = f64_of_bits(bits_of_f64(u) - (k << 52)) - 1.0;
+    double s = f / (2.0 + f), z = s * s, half_square = 0.5 * f * f, e = (double)(int64_t)k, R;
+    R = fma_f64(2.0 / 23, z, 2.0 / 21);
+    R = fma_f64(R, z, 2.0 / 19);
+    R = fma_f64(R, z, 2.0 / 17);
+    R = fma_f64(R, z, 2.0 / 15);
+    R = fma_f64(R, z, 2.0 / 13);
+    R = fma_f64(R, z, 2.0 / 11);
+    R = fma_f64(R, z, 2.0 / 9);
+    R = fma_f64(R, z, 2.0 / 7);
+    R = fma_f64(R, z, 2.0 / 5);
+    R = fma_f64(R, z, 2.0 / 3);
+    R *= z;
+    c = fma_f64(e, LN_2_LOW_F64, c / u);
+    return fma_f64(e, LN_2_HIGH_F64, f - ((half_square - fma_f64(s, half_square + R, c))));
+}
+
+/* The rounding error of p = a * b, exactly. */
+static inline double product_error(double a, double b, double p)
+{
+#if FASTLSM_HAS_FMA
+    return fma_f64(a, b, -p);
+#else
+    /* Dekker's product of Veltkamp's halves; |a| and |b| below 2^990 */
+    double t = 134217729.0 * a, a_high = t - (t - a), a_low = a - a_high;
+    double w = 134217729.0 * b, b_high = w - (w - b), b_low = b - b_high;
+    return ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low;
+#endif
+}
+
+/* g - y * (f + f_low), where f_low is what rounding to f has lost: an error of y below 1 ulp and these
+ * roundings stay within 2 units in the last place. */
+static inline float minus_product_f32(float g, float y, float f, float f_low)
+{
+#if FASTLSM_HAS_FMA
+    return fma_f32(-y, f, fma_f32(-y, f_low, g));
+#else
+    return (float)((double)g - (double)y * ((double)f + (double)f_low));
+#endif
+}
+
+static inline double minus_product_f64(double g, double y, double f, double f_low)
+{
+#if FASTLSM_HAS_FMA
+    return fma_f64(-y, f, fma_f64(-y, f_low, g));
+#else
+    double p = y * f;
+    double result = (g - p) - (product_error(y, f, p) + y * f_low);
+    return result == result ? result : g - p;           /* the error term overflows before the product does */
+#endif
+}
+
+#endif

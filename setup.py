@@ -1,0 +1,77 @@
+"""Builds fastlsm/_kernels.pyx once per instruction-set level; everything else is in pyproject.toml.
+
+FASTLSM_STRICT=1      warnings of Cython and of the C compiler are errors (what CI does)
+FASTLSM_OPENMP=0      build without OpenMP, as where the compiler has none
+"""
+
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from Cython.Compiler import Options
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+STRICT = os.environ.get("FASTLSM_STRICT") == "1"
+
+# Every level is the same source; fastlsm/_runtime.py picks the best that the processor has.
+X86_64 = {
+    "baseline": [],
+    "v3": ["-march=x86-64-v3"],
+    "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+}
+MACHINE = platform.machine().lower()
+if MACHINE in ("x86_64", "amd64"):
+    LEVELS = X86_64
+elif MACHINE in ("arm64", "aarch64"):
+    LEVELS = {"arm64": []}
+else:
+    LEVELS = {"generic": []}
+
+# No contraction that the source does not ask for, so that every level gives the same bits, and never
+# -ffast-math, which gives other bits and sets flush-to-zero for the whole process.
+FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-g0"]
+WARNINGS = ["-Wall", "-Wextra", "-Werror"] if STRICT else []
+
+
+class BuildExt(build_ext):
+    """Adds OpenMP where the compiler has it; without, the kernels run on one thread."""
+
+    def build_extensions(self):
+        if os.environ.get("FASTLSM_OPENMP") != "0" and self.has_openmp():
+            for extension in self.extensions:
+                extension.extra_compile_args.append("-fopenmp")
+                extension.extra_link_args.append("-fopenmp")
+        self.parallel = self.parallel or True  # the levels at the same time
+        super().build_extensions()
+
+    def has_openmp(self):
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "openmp.c")
+            source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+            try:
+                objects = self.compiler.compile([str(source)], folder, extra_postargs=["-fopenmp"])
+                self.compiler.link_executable(objects, "openmp", folder, extra_postargs=["-fopenmp"])
+            except Exception:  # whatever the compiler's way to fail is
+                return False
+        return True
+
+
+def extensions():
+    Options.warning_errors = STRICT
+    headers = sorted(str(path) for path in Path("fastlsm").glob("*.h"))
+    for level, flags in LEVELS.items():
+        extension = Extension(
+            f"fastlsm._kernels_{level}",
+            ["fastlsm/_kernels.pyx"],
+            include_dirs=["fastlsm"],
+            depends=headers,
+            extra_compile_args=FLAGS + flags + WARNINGS,
+        )
+        # One call and one folder a level: Cython wants one module to a source.
+        yield from cythonize([extension], build_dir=f"build/cython/{level}")
+
+
+setup(ext_modules=list(extensions()), cmdclass={"build_ext": BuildExt})

@@ -1,0 +1,36 @@
+"""Fixtures that every file uses. The numeric tests run once on each instruction set of this processor."""
+
+import importlib
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+import fastlsm
+from fastlsm import _api, _runtime
+
+settings.register_profile("default", deadline=None, max_examples=150, derandomize=True)
+settings.load_profile("default")
+
+LEVELS = _runtime.usable_levels()
+
+
+def pytest_report_header():
+    return f"fastlsm {fastlsm.__version__} from {fastlsm.__path__[0]}: kernels {', '.join(LEVELS)}"
+
+
+def kernels_of(level):
+    return importlib.import_module(f"fastlsm._kernels_{level}")
+
+
+@pytest.fixture(scope="module", params=LEVELS)
+def isa(request):
+    """Runs the test with the kernels of each level in turn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_api, "kernels", kernels_of(request.param))
+        yield request.param
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20)
