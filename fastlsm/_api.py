@@ -301,12 +301,11 @@ def _is_writable_in_place(out, operands):
 def _empty_like(operands, dtype):
     """A new array in the operands' memory order (order 'K'), as a ufunc would make it."""
     first = operands[0]
-    if all(a.strides == first.strides for a in operands):
+    if first.flags.forc and all(a.strides == first.strides for a in operands):
         return np.empty_like(first, dtype)
-    if first.size == 0:
-        return np.empty(first.shape, dtype)
     iterator = np.nditer(
         [*operands, None],
+        flags=["zerosize_ok"],
         op_dtypes=[*(a.dtype for a in operands), dtype],
         op_flags=[["readonly"]] * len(operands) + [["writeonly", "allocate"]],
     )

@@ -73,7 +73,7 @@ static inline float f32_to_odd(double x)
 {
     float nearest = (float)x;
     uint32_t u = bits_of_f32(nearest);
-    double away = nearest < 0 ? x - (double)nearest : (double)nearest - x;   /* rounded away from 0? */
+    double away = x < 0 ? x - (double)nearest : (double)nearest - x;   /* rounded away from 0? */
     uint32_t odd = away > 0 ? u - 1 : u + 1;
     return f32_of_bits(((u & 1) == 0) & (away != 0) & (x == x) ? odd : u);
 }

@@ -1,0 +1,107 @@
+"""Contract, Around the functions: the kernels' level, how to force one, and what importing does."""
+
+import os
+import subprocess
+import sys
+
+import conftest
+import numpy as np
+import pytest
+
+import fastlsm
+from fastlsm import _api, _runtime
+
+
+def python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={**os.environ, **environment},
+    )
+
+
+def test_the_best_usable_level_runs():
+    code = "from fastlsm import _runtime; print(_runtime.level, _runtime.kernels.__name__)"
+    done = python(code, FASTLSM_ISA="")
+    assert done.stdout.split() == [conftest.LEVELS[0], f"fastlsm._kernels_{conftest.LEVELS[0]}"], done.stderr
+
+
+@pytest.mark.parametrize("level", conftest.LEVELS)
+def test_a_level_can_be_forced(level):
+    code = "import fastlsm._api as api; print(api.kernels.__name__, api.log_softmax([0.0, 0.0]))"
+    done = python(code, FASTLSM_ISA=level)
+    assert done.stdout == f"fastlsm._kernels_{level} [-0.69314718 -0.69314718]\n", done.stderr
+
+
+@pytest.mark.parametrize("level", ["v5", "V4", "avx2", "arm65", "generic " "v4"])
+def test_an_unknown_level_is_an_import_error(level):
+    done = python("import fastlsm", FASTLSM_ISA=level)
+    last = done.stderr.splitlines()[-1]
+    assert last == (
+        f"ImportError: FASTLSM_ISA={level!r}: there is no such level; there is {', '.join(conftest.LEVELS)}"
+    )
+
+
+def test_a_level_that_the_processor_lacks_is_an_import_error(monkeypatch):
+    monkeypatch.setattr(_runtime, "usable_levels", lambda: conftest.LEVELS[-1:])
+    if len(conftest.LEVELS) == 1:
+        pytest.skip("there is one level only")
+    monkeypatch.setenv("FASTLSM_ISA", conftest.LEVELS[0])
+    with pytest.raises(ImportError) as error:
+        _runtime._choose()
+    assert str(error.value) == (
+        f"FASTLSM_ISA={conftest.LEVELS[0]!r}: this processor lacks it; there is {conftest.LEVELS[-1]}"
+    )
+
+
+def test_missing_kernels_are_an_import_error_that_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(_runtime, "built_levels", list)
+    with pytest.raises(ImportError, match="compiled kernels are missing from .*pip install"):
+        _runtime.usable_levels()
+
+
+def test_the_installed_package_is_what_is_tested():
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    source = os.path.join(here, "fastlsm")
+    folder = os.path.dirname(os.path.abspath(fastlsm.__file__))
+    # An editable install builds the kernels in place; then the two are one folder, and compiled.
+    assert folder != source or any(name.startswith("_kernels_") for name in os.listdir(source))
+
+
+def test_the_fixture_changes_the_kernels(isa):
+    assert _api.kernels.__name__ == f"fastlsm._kernels_{isa}"
+
+
+def test_importing_brings_numpy_and_nothing_else():
+    code = (
+        "import sys, os, threading, signal, numpy; before = set(sys.modules), dict(os.environ), signal.getsignal(2); "
+        "import importlib.util; import fastlsm; "
+        "new = {m.split('.')[0] for m in set(sys.modules) - before[0]} - set(sys.stdlib_module_names); "
+        "assert new <= {'fastlsm', 'numpy', 'cython_runtime', '_cython_' + new_cython()}, new; "
+        "assert dict(os.environ) == before[1] and signal.getsignal(2) is before[2] and threading.active_count() == 1"
+    )
+    code = (
+        "def new_cython():\n    import sys\n"
+        "    return next((m for m in sys.modules if m.startswith('_cython_')), '_cython_')[8:]\n" + code
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_leaves_floating_point_as_it_was():
+    """No flush-to-zero, which a library built with -ffast-math sets for the whole process."""
+    code = "import fastlsm, numpy as np; assert np.float32(1e-40) * np.float32(0.5) != 0 and 5e-324 * 1.0 != 0"
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_level_needs_more_than_its_module(rng):
+    """Each level's module imports by itself."""
+    x = rng.normal(size=(4, 5))
+    for level in conftest.LEVELS:
+        module = conftest.kernels_of(level)
+        assert module.supports(level)
+        assert set(module.build_info()) == {"compiler", "openmp"}
+    assert np.isfinite(fastlsm.log_softmax(x)).all()

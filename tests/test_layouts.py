@@ -1,0 +1,212 @@
+"""Contract, Shapes, axis, layout: every shape, axis and stride against the twin, and the result's own order."""
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import BOUND, DTYPES
+
+import fastlsm
+
+STEPS = [1, 1, 2, 3, -1, -2, 0]
+
+
+@st.composite
+def views(draw, shape, dtype, seed):
+    """An array of the shape: a permuted, stepped, reversed, broadcast or offset view of something larger."""
+    order = draw(st.permutations(range(len(shape))))
+    steps = [draw(st.sampled_from(STEPS)) for _ in shape]
+    offset = draw(st.integers(0, 2))
+    inner = [shape[d] for d in order]
+    base_shape = [1 if steps[d] == 0 else extent * abs(steps[d]) + offset for d, extent in zip(order, inner, strict=True)]
+    base = np.random.default_rng(seed).normal(size=base_shape).astype(dtype)
+    cut = tuple(slice(offset if steps[d] else 0, None, abs(steps[d]) or 1) for d in order)
+    view = base[cut][tuple(slice(None, None, -1 if steps[d] < 0 else 1) for d in order)]
+    return np.broadcast_to(view, inner).transpose(np.argsort(order))
+
+
+@st.composite
+def problems(draw):
+    ndim = draw(st.integers(1, 6))
+    most = {1: 300, 2: 100, 3: 25, 4: 9, 5: 5, 6: 4}[ndim]
+    shape = draw(st.lists(st.integers(1, most), min_size=ndim, max_size=ndim))
+    dtypes = st.sampled_from(DTYPES)
+    form = draw(st.sampled_from(["forward", "src", "dst"]))
+    g = draw(views(shape, draw(dtypes), 1))
+    x = draw(views(shape, draw(dtypes), 2))
+    axis = draw(st.integers(-ndim, ndim - 1))
+    out = draw(st.sampled_from(["new", "dtype", "given", "first operand", "second operand"]))
+    return form, g, x, axis, out, draw(dtypes)
+
+
+def common(form, g, x):
+    if form == "forward" or g.dtype == x.dtype:
+        return x.dtype
+    return np.result_type(*(np.float32 if a.dtype == reference.bfloat16 else a.dtype for a in (g, x)))
+
+
+def call(form, g, x, axis, **kwargs):
+    if form == "forward":
+        return fastlsm.log_softmax(x, axis, **kwargs)
+    if form == "src":
+        return fastlsm.log_softmax_backward(g, x, axis, **kwargs)
+    return fastlsm.log_softmax_backward(g, dst=x, axis=axis, **kwargs)
+
+
+def expected_and_scale(form, g, x, axis):
+    if form == "forward":
+        expected = reference.log_softmax(x, axis)
+        return expected, expected
+    y = reference.softmax(x, axis) if form == "src" else np.exp(x.astype(reference.LONG))
+    return reference.backward_from_softmax(g, y, axis), reference.largest(g, y, axis)
+
+
+@given(problems())
+def test_any_layout_dtype_axis_form_and_alias(isa, problem):
+    form, g, x, axis, alias, dtype = problem
+    g, x = (a if a.flags.writeable else a.copy() if "operand" in alias else a for a in (g, x))
+    expected, at = expected_and_scale(form, g, x, axis)
+    before = [a.copy() for a in (g, x)]
+    kwargs = {
+        "new": {},
+        "dtype": {"dtype": dtype},
+        "given": {"out": np.empty(x.shape, dtype)},
+        "first operand": {"out": g},
+        "second operand": {"out": x},
+    }[alias]
+    result = call(form, g, x, axis, **kwargs)
+
+    out = kwargs.get("out")
+    assert out is None or result is out
+    assert result.shape == x.shape
+    assert result.dtype == (out.dtype if out is not None else kwargs.get("dtype", common(form, g, x)))
+    for a, copy in zip((g, x), before, strict=True):
+        assert a is out or np.array_equal(a, copy)
+    bound = BOUND[result.dtype]
+    # In float64 the twin's own error counts too where long double is not wider (0 on x86-64).
+    assert reference.ulp_error(result, expected, at) <= bound
+
+
+@pytest.mark.parametrize("ndim", [7, 20, 32])
+def test_many_dimensions(isa, ndim, rng):
+    shape = [2 if d < 10 else 1 for d in range(ndim)]
+    g = rng.normal(size=shape).transpose(rng.permutation(ndim))
+    x = rng.normal(size=g.shape[::-1]).T
+    for axis in (int(np.argmax(g.shape)), -1):
+        expected, at = expected_and_scale("src", g, x, axis)
+        assert reference.ulp_error(fastlsm.log_softmax_backward(g, x, axis), expected, at) <= 2
+
+
+def test_numpys_most_dimensions(isa):
+    most = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
+    x = np.random.default_rng(3).normal(size=[2] * 8 + [1] * (most - 9) + [3])
+    assert np.array_equal(fastlsm.log_softmax(x), fastlsm.log_softmax(x.reshape(-1, 3)).reshape(x.shape))
+    assert np.array_equal(fastlsm.log_softmax(x, 20), np.zeros(x.shape))
+
+
+def test_axes_that_do_not_merge(isa, rng):
+    """Operands of contrary orders: most axes are left to the kernels' loops."""
+    g = rng.normal(size=(3, 4, 5, 6, 7))
+    x = rng.normal(size=(7, 3, 6, 4, 5)).transpose(1, 3, 4, 2, 0)
+    out = np.empty((5, 7, 3, 6, 4)).transpose(2, 4, 0, 3, 1)
+    for axis in range(5):
+        expected, at = expected_and_scale("dst", g, x, axis)
+        fastlsm.log_softmax_backward(g, dst=x, axis=axis, out=out)
+        assert reference.ulp_error(out, expected, at) <= 2
+
+
+@pytest.mark.parametrize("width", [1, 15, 16, 17, 127, 129, 511, 513, 1100])
+@pytest.mark.parametrize("n", [2, 16, 17, 64, 65, 300])
+def test_tile_edges(isa, width, n, rng):
+    """Around the widths and lengths at which the kernels go another way."""
+    for dtype in (np.float32, np.float64, np.float16):
+        g, x = rng.normal(size=(2, n, width)).astype(dtype), rng.normal(size=(2, n, width)).astype(dtype)
+        expected, at = expected_and_scale("src", g, x, 1)
+        assert reference.ulp_error(fastlsm.log_softmax_backward(g, x, 1), expected, at) <= BOUND[g.dtype]
+        turned = [np.ascontiguousarray(a.swapaxes(1, 2)) for a in (g, x)]
+        assert np.array_equal(
+            fastlsm.log_softmax_backward(*turned), fastlsm.log_softmax_backward(g, x, 1).swapaxes(1, 2)
+        )
+
+
+ORDERS = {
+    "C": lambda a: a,
+    "Fortran": np.asfortranarray,
+    "permuted": lambda a: a.transpose(1, 2, 0).copy().transpose(2, 0, 1),
+    "reversed": lambda a: a[::-1, :, ::-1],
+    "sliced": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "broadcast": lambda a: np.broadcast_to(a[:, :1], a.shape),
+    "scalar": lambda a: np.broadcast_to(a[0, 0, 0], a.shape),
+}
+
+
+@pytest.mark.parametrize("first", ORDERS)
+@pytest.mark.parametrize("second", ORDERS)
+def test_the_result_keeps_the_operands_order_as_a_ufunc_does(first, second, rng):
+    a = rng.normal(size=(4, 6, 5))
+    g, x = ORDERS[first](a), ORDERS[second](a)
+    assert fastlsm.log_softmax_backward(g, x).strides == np.add(g, x).strides
+    assert fastlsm.log_softmax(x).strides == np.positive(x).strides
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 5), (5, 0), (3, 0, 2), (0, 0)])
+def test_an_array_without_elements_gives_another(shape):
+    for axis in range(-len(shape), len(shape)):
+        for result in (
+            fastlsm.log_softmax(np.empty(shape, np.float16), axis),
+            fastlsm.log_softmax_backward(np.empty(shape, np.float16), np.empty(shape[::-1], np.float16).T, axis),
+        ):
+            assert result.shape == shape
+            assert result.dtype == np.float16
+
+
+def test_read_only_operands():
+    g, x = np.ones((2, 3)), np.zeros((2, 3))
+    g[0, 0] = 4
+    g.flags.writeable = x.flags.writeable = False
+    assert np.allclose(fastlsm.log_softmax_backward(g, x), reference.backward_src(g, x).astype(float))
+
+
+@pytest.mark.parametrize("axis", [1, np.int8(1), np.uint64(1), np.array(1)], ids=repr)
+def test_any_integer_is_an_axis(axis, rng):
+    x = rng.normal(size=(3, 4))
+    assert np.array_equal(fastlsm.log_softmax(x, axis), fastlsm.log_softmax(x, -1))
+
+
+def test_any_index_object_is_an_axis(rng):
+    class Axis:
+        def __index__(self):
+            return 0
+
+    x = rng.normal(size=(3, 4))
+    assert np.array_equal(fastlsm.log_softmax(x, Axis()), fastlsm.log_softmax(x, 0))
+
+
+@pytest.mark.parametrize("axis", [-3, 2, 100, 10**30], ids=repr)
+def test_an_axis_out_of_bounds(axis):
+    with pytest.raises(np.exceptions.AxisError, match=f"^axis {axis} is out of bounds for array of dimension 2$"):
+        fastlsm.log_softmax(np.zeros((2, 3)), axis)
+    with pytest.raises(np.exceptions.AxisError, match=f"^axis {axis} is out of bounds for array of dimension 2$"):
+        fastlsm.log_softmax_backward(np.zeros((2, 3)), np.zeros((2, 3)), axis)
+
+
+def test_0d_operands_have_no_axis():
+    with pytest.raises(np.exceptions.AxisError, match="^axis -1 is out of bounds for array of dimension 0$"):
+        fastlsm.log_softmax(1.0)
+    with pytest.raises(np.exceptions.AxisError, match="^axis 0 is out of bounds for array of dimension 0$"):
+        fastlsm.log_softmax_backward(np.float32(1), np.float32(1), 0)
+
+
+@pytest.mark.parametrize("axis", [None, 1.0, "1", True, np.True_, (0,), np.array([0]), 1j], ids=repr)
+def test_what_is_no_axis(axis):
+    with pytest.raises(TypeError, match="axis must be an integer; got "):
+        fastlsm.log_softmax(np.zeros((2, 3)), axis)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 2), (2, 1), (1, 3), (2, 3, 1)], ids=repr)
+def test_nothing_is_broadcast(shape):
+    with pytest.raises(ValueError, match=r"diff_dst and src must have the same shape; got \(2, 3\) and \("):
+        fastlsm.log_softmax_backward(np.zeros((2, 3)), np.zeros(shape))
+    with pytest.raises(ValueError, match=r"diff_dst and dst must have the same shape; got \(2, 3\) and \("):
+        fastlsm.log_softmax_backward(np.zeros((2, 3)), dst=np.zeros(shape))

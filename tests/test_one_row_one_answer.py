@@ -1,0 +1,126 @@
+"""Contract, One row, one answer: a row's bits depend on its values, length and dtypes, and on nothing else."""
+
+import conftest
+import numpy as np
+import pytest
+from reference import DTYPES, bfloat16
+
+import fastlsm
+from fastlsm import _api
+
+LENGTHS = [1, 2, 7, 16, 17, 31, 64, 65, 100, 255, 256, 257, 1000, 4097, 16384, 16385, 32771, 128256]
+FORMS = {
+    "forward": lambda g, x, axis, **kw: fastlsm.log_softmax(x, axis, **kw),
+    "src": lambda g, x, axis, **kw: fastlsm.log_softmax_backward(g, x, axis, **kw),
+    "dst": lambda g, x, axis, **kw: fastlsm.log_softmax_backward(g, dst=x, axis=axis, **kw),
+}
+MIXTURES = [(t, t) for t in DTYPES] + [(bfloat16, np.dtype(np.float32)), (np.dtype(np.float16), np.dtype(np.float64))]
+
+every_form = pytest.mark.parametrize("form", FORMS)
+every_mixture = pytest.mark.parametrize("dtypes", MIXTURES, ids=lambda m: f"{m[0]}-{m[1]}")
+
+
+def row(n, dtypes, seed=0):
+    rng = np.random.default_rng([n, seed])
+    return rng.normal(size=n).astype(dtypes[0]), (3 * rng.normal(size=n) - 4).astype(dtypes[1])
+
+
+def bits(a):
+    return np.ascontiguousarray(a).tobytes()
+
+
+def alone(form, g, x, **kwargs):
+    return FORMS[form](g[None], x[None], 1, **kwargs)[0]
+
+
+@every_form
+@every_mixture
+@pytest.mark.parametrize("n", LENGTHS)
+def test_place_layout_axis_and_alias(isa, form, dtypes, n):
+    """The same row in twelve settings."""
+    g, x = row(n, dtypes)
+    expected = bits(alone(form, g, x))
+    call = FORMS[form]
+
+    def batch(count, order="C"):
+        rows = [row(n, dtypes, seed) for seed in range(1, count + 1)]
+        at = count // 2
+        rows[at] = (g, x)
+        return at, *(np.array(part, order=order) for part in zip(*rows, strict=True))
+
+    count = 3 if n > 5000 else 21
+    at, gs, xs = batch(count)
+    assert bits(call(gs, xs, 1)[at]) == expected  # in a batch
+    assert bits(call(gs[at:], xs[at:], 1)[0]) == expected  # first in it
+    assert bits(call(gs[::-1], xs[::-1], 1)[count - 1 - at]) == expected  # reversed batch
+    assert bits(call(gs.T.copy(), xs.T.copy(), 0)[:, at]) == expected  # along axis 0
+    _, fortran_g, fortran_x = batch(count, "F")
+    assert bits(call(fortran_g, fortran_x, 1)[at]) == expected  # Fortran order
+    assert bits(call(gs, fortran_x, 1)[at]) == expected  # contrary orders
+    middle = [np.repeat(a.T[None, :, :, None], 2, axis=3) for a in (gs, xs)]
+    assert bits(call(*middle, 1)[0, :, at, 1]) == expected  # a middle axis, narrow inside
+    if n > 1:
+        spaced = [np.repeat(a, 2, axis=1)[:, ::2] for a in (gs, xs)]
+        assert bits(call(*spaced, 1)[at]) == expected  # every second element
+        backwards = [a[:, ::-1].copy()[:, ::-1] for a in (gs, xs)]
+        assert bits(call(*backwards, 1)[at]) == expected  # negative stride
+    offset = [np.concatenate([a.ravel()[:1], a.ravel()])[1:].reshape(a.shape) for a in (gs, xs)]
+    assert bits(call(*offset, 1)[at]) == expected  # another alignment
+    wide = [np.tile(a.T, (1, 30)) for a in (gs, xs)] if n <= 1000 else [gs.T, xs.T]
+    assert bits(call(*wide, 0)[:, at]) == expected  # full tiles
+    if dtypes[0] == dtypes[1]:
+        assert bits(call(gs.copy(), xs_out := xs.copy(), 1, out=xs_out)[at]) == expected  # over src or dst
+        assert bits(call(gs_out := gs.copy(), xs, 1, out=gs_out)[at]) == expected  # over diff_dst
+
+
+@every_form
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(2000, 100), (1, 128256), (2, 200_000), (300_000, 3), (1, 5_000_000)], ids=str)
+def test_number_of_threads(isa, form, dtype, shape):
+    rng = np.random.default_rng(3)
+    g, x = rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype)
+    expected = bits(FORMS[form](g, x, 1, num_threads=1))
+    for threads in (2, 3, None):
+        assert bits(FORMS[form](g, x, 1, num_threads=threads)) == expected
+    turned = [np.ascontiguousarray(a.T) for a in (g, x)]
+    for threads in (1, 2):
+        assert bits(FORMS[form](*turned, 0, num_threads=threads).T) == expected
+
+
+@pytest.mark.skipif(not {"v3", "v4"} <= set(conftest.LEVELS), reason="this processor does not have both levels")
+@every_form
+@every_mixture
+@pytest.mark.parametrize("n", LENGTHS)
+def test_v3_against_v4(monkeypatch, form, dtypes, n):
+    rows = [row(n, dtypes, seed) for seed in range(3 if n > 5000 else 50)]
+    g, x = (np.array(part) for part in zip(*rows, strict=True))
+    special = x[1:2].copy()
+    special[0, 0] = np.nan
+    special[0, -1] = np.inf
+    large = (x[:1].astype(float) * 3000).astype(x.dtype)
+    answers = []
+    for level in ("v3", "v4"):
+        monkeypatch.setattr(_api, "kernels", conftest.kernels_of(level))
+        answers.append(
+            [
+                bits(FORMS[form](g, x, 1)),
+                bits(FORMS[form](np.asfortranarray(g), np.asfortranarray(x), 1)),
+                bits(np.isnan(FORMS[form](g[1:2], special, 1))),
+                bits(FORMS[form](g[:1], large, 1)),
+                bits(FORMS[form](g * g.dtype.type(1e-3), x, 1, dtype=np.float16)),
+                bits(FORMS[form](g, x, 1, dtype=bfloat16)),
+            ]
+        )
+    assert answers[0] == answers[1]
+
+
+@every_form
+def test_rows_do_not_see_each_other(isa, form, rng):
+    g, x = rng.normal(size=(40, 30)).astype(np.float32), rng.normal(size=(40, 30)).astype(np.float32)
+    for order in ("C", "F"):
+        expected = FORMS[form](g, x, 1)
+        bad_g, bad_x = np.array(g, order=order), np.array(x, order=order)
+        bad_g[11], bad_x[29] = np.nan, np.nan
+        result = FORMS[form](bad_g, bad_x, 1)
+        others = np.setdiff1d(np.arange(40), [11, 29])
+        assert bits(result[others]) == bits(expected[others])
