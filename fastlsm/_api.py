@@ -1,7 +1,6 @@
 """The public functions: they check what they are given and hand it to the kernels."""
 
 import operator
-from functools import lru_cache
 
 import numpy as np
 from numpy.exceptions import AxisError
@@ -209,10 +208,10 @@ def _operand(x, name):
     return np.array(array, dtype, order="K")
 
 
-@lru_cache(maxsize=64)
 def _code(dtype):
     """The kernels' number for a native dtype, or None."""
-    if dtype.name == "bfloat16" and dtype.itemsize == 2:  # known by its name: ml_dtypes need not be imported
+    # bfloat16 is known by its name, so that ml_dtypes need not be imported.
+    if dtype.type.__name__ == "bfloat16" and dtype.itemsize == 2:
         return _BFLOAT16_CODE
     return _DTYPE_CODES.get(dtype)
 

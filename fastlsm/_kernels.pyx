@@ -302,25 +302,25 @@ cdef inline Sum quotient(Sum a, Sum b) noexcept nogil:
 
 
 cdef inline void clear_lanes(double* hi, double* lo, Py_ssize_t width, const real* like) noexcept nogil:
-    cdef Py_ssize_t l
-    for l in range(width):
-        hi[l] = 0
+    cdef Py_ssize_t i
+    for i in range(width):
+        hi[i] = 0
         if real is double:
-            lo[l] = 0
+            lo[i] = 0
 
 
 cdef inline void add_to_lanes(double* hi, double* lo, const real* x, Py_ssize_t width) noexcept nogil:
-    """hi[l] + lo[l] += x[l]: exactly, in double; in float lo is not used."""
-    cdef Py_ssize_t l
+    """hi[i] + lo[i] += x[i]: exactly, in double; in float lo is not used."""
+    cdef Py_ssize_t i
     cdef double s, t
-    for l in range(width):
+    for i in range(width):
         if real is float:
-            hi[l] += x[l]
+            hi[i] += x[i]
         else:
-            s = hi[l] + x[l]
-            t = s - hi[l]
-            lo[l] += (hi[l] - (s - t)) + (x[l] - t)
-            hi[l] = s
+            s = hi[i] + x[i]
+            t = s - hi[i]
+            lo[i] += (hi[i] - (s - t)) + (x[i] - t)
+            hi[i] = s
 
 
 cdef inline void fold_lanes(
@@ -343,11 +343,11 @@ cdef inline void fold_lanes(
         step //= 2
 
 
-cdef inline Sum lane_sum(const double* hi, const double* lo, Py_ssize_t l, const real* like) noexcept nogil:
+cdef inline Sum lane_sum(const double* hi, const double* lo, Py_ssize_t i, const real* like) noexcept nogil:
     if real is float:
-        return Sum(hi[l], 0)
+        return Sum(hi[i], 0)
     else:
-        return Sum(hi[l], lo[l])
+        return Sum(hi[i], lo[i])
 
 
 cdef inline Py_ssize_t blocks(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
@@ -483,21 +483,21 @@ cdef inline void max_part(const Operand* op, const char* row, Py_ssize_t start, 
     """The maximum, NaN passed over."""
     cdef real scratch[CHUNK]
     cdef real lanes[LANES]
-    cdef Py_ssize_t b, j, i, w, l
+    cdef Py_ssize_t b, j, i, w, lane
     cdef const real* x
-    for l in range(LANES):
-        lanes[l] = -INFINITY
+    for lane in range(LANES):
+        lanes[lane] = -INFINITY
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         x = load(op, row + j * op.n, op.n, w, scratch)
         for i in range(w // LANES):
-            for l in range(LANES):
-                lanes[l] = x[i * LANES + l] if x[i * LANES + l] > lanes[l] else lanes[l]
+            for lane in range(LANES):
+                lanes[lane] = x[i * LANES + lane] if x[i * LANES + lane] > lanes[lane] else lanes[lane]
         for i in range(w // LANES * LANES, w):
             lanes[0] = x[i] if x[i] > lanes[0] else lanes[0]
-    for l in range(1, LANES):
-        lanes[0] = lanes[l] if lanes[l] > lanes[0] else lanes[0]
+    for lane in range(1, LANES):
+        lanes[0] = lanes[lane] if lanes[lane] > lanes[0] else lanes[0]
     max[0] = lanes[0]
 
 

@@ -56,10 +56,7 @@ _process = os.getpid()
 
 def threads_for(elements, num_threads):
     """The threads for a call on so many elements; `num_threads` is the caller's limit or None."""
-    if num_threads is None:
-        limit = kernels.max_threads()
-    else:
-        limit = _checked_num_threads(num_threads)
+    limit = kernels.max_threads() if num_threads is None else _checked_num_threads(num_threads)
     limit = min(limit, elements // _ELEMENTS_PER_THREAD)
     return limit if limit > 1 and os.getpid() == _process else 1
 

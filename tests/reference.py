@@ -98,6 +98,4 @@ def exact_ulp_error(result, expected, at):
     """ulp_error for a row of mpmath numbers."""
     units = [float(unit(float(v), result.dtype)) for v in at]
     with mpmath.workdps(60):
-        return max(
-            float(abs(mpmath.mpf(float(r)) - e) / u) for r, e, u in zip(result, expected, units, strict=True)
-        )
+        return max(float(abs(mpmath.mpf(float(r)) - e) / u) for r, e, u in zip(result, expected, units, strict=True))

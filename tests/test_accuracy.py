@@ -33,7 +33,8 @@ def cancelling(rng):
 
 
 def spread(rng):
-    return np.exp(rng.uniform(-12, 6, size=(200, 1000))) * rng.choice([-1, 1], (200, 1000)), rng.normal(size=(200, 1000))
+    size = (200, 1000)
+    return np.exp(rng.uniform(-12, 6, size)) * rng.choice([-1, 1], size), rng.normal(size=size)
 
 
 def dominated(rng):

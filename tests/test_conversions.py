@@ -95,7 +95,7 @@ def round_to_bfloat16(x):
     """Rounded once; ml_dtypes goes from float64 through float32, which rounds twice."""
     if x.dtype == np.float32:
         return x.astype(bfloat16)
-    mantissa, exponent = np.frexp(x)
+    exponent = np.frexp(x)[1]
     digits = np.minimum(8, exponent + 133)  # fewer below 2^-126
     unit = np.ldexp(1.0, exponent - digits)
     rounded = np.rint(x / unit) * unit

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import reference
-from reference import BOUND, DTYPES, bfloat16
+from reference import BOUND, DTYPES
 
 import fastlsm
 
@@ -170,5 +170,5 @@ def test_unaligned_operands_and_results(isa, dtype, rng):
 
 
 def test_ml_dtypes_is_not_imported():
-    code = "import sys, numpy as np, fastlsm; fastlsm.log_softmax(np.ones((2, 3), 'f2')); assert 'ml_dtypes' not in sys.modules"
+    code = "import sys, fastlsm; fastlsm.log_softmax([1.0], dtype='f2'); assert 'ml_dtypes' not in sys.modules"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd="/")

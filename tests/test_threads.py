@@ -25,7 +25,7 @@ def test_num_threads_below_1(num_threads):
 
 @pytest.mark.parametrize("num_threads", [1.0, "2", True, [2]], ids=repr)
 def test_num_threads_that_is_no_integer(num_threads):
-    with pytest.raises(TypeError, match="^num_threads must be an integer or None, got "):
+    with pytest.raises(TypeError, match=r"^num_threads must be an integer or None, got "):
         fastlsm.log_softmax([1.0], num_threads=num_threads)
 
 

@@ -1,0 +1,25 @@
+# `make build` once, in a virtual environment; then any of the others.
+.PHONY: build test lint bench example clean
+
+build:  ## compile the kernels in place; again after a change to a .pyx or .h
+	pip install --editable '.[test,lint,bench,examples]'
+
+test:
+	pytest
+	pytest --doctest-modules --pyargs fastlsm
+
+lint:
+	ruff check .
+	ruff format --check .
+	cython-lint fastlsm/*.pyx
+	python -m mypy.stubtest fastlsm --ignore-missing-stub
+
+bench:
+	python benchmarks/run.py
+
+example:
+	python examples/digits.py
+
+clean:
+	rm -rf build dist *.egg-info fastlsm/*.so .pytest_cache .hypothesis .mypy_cache .ruff_cache digits.png
+	find . -name __pycache__ -prune -exec rm -rf {} +
