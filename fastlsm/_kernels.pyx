@@ -147,8 +147,8 @@ cdef struct Row:                # what the element-wise loops need to know of a 
     double shift, magic, lo, hi     # exp(x - shift) * 2**-K, as in vexp.h
     double factor, factor_low       # times their sum (backward); log(sum(exp(x - m))) (forward)
     double max
-    Sum diff_dst                    # the sum, divided by
-    double boost                    # a power of two that exp is multiplied by
+    Sum diff_dst                    # the sum, times
+    double boost, unboost           # a power of two that exp is multiplied by, and the sum by its inverse
 
 cdef struct Part:               # what the passes over a part of a row find
     double max
@@ -362,11 +362,13 @@ cdef inline Py_ssize_t part_length(Py_ssize_t n) noexcept nogil:
 
 # -------------------------------------------------------------------------------- constants of a row
 
+# Without a branch that depends on the row, so that columns can do many rows at once.
+
 cdef inline void set_factor(Row* row, Sum factor, const real* like) noexcept nogil:
+    cdef double low
     row.factor = <real> value(factor)
-    row.factor_low = (factor.hi - row.factor) + factor.lo
-    if not fabs(row.factor) < INFINITY:
-        row.factor_low = 0
+    low = (factor.hi - row.factor) + factor.lo
+    row.factor_low = low if fabs(row.factor) < INFINITY else 0
 
 
 cdef inline void begin_row(Form form, Row* row, double max, Py_ssize_t n, Sum diff_dst,
@@ -376,47 +378,44 @@ cdef inline void begin_row(Form form, Row* row, double max, Py_ssize_t n, Sum di
     A finite sum of diff_dst past float's range does not mean that the product with softmax is:
     it is kept times 2**-64, and exp times 2**64.
     """
-    cdef double K = 0, exponent_min, near
+    cdef double K, magic, lo, hi, exponent_min, near
+    cdef bint is_near, is_beyond = False
     if real is float:
-        row.magic, row.lo, row.hi, exponent_min, near = MAGIC_F32, EXP_F32_LO, EXP_F32_HI, -126, 256
+        magic, lo, hi, exponent_min, near = MAGIC_F32, EXP_F32_LO, EXP_F32_HI, -126, 256
+        is_beyond = (fabs(diff_dst.hi) > FLT_MAX) & (fabs(diff_dst.hi) < INFINITY)
     else:
-        row.magic, row.lo, row.hi, exponent_min, near = MAGIC_F64, EXP_F64_LO, EXP_F64_HI, -1022, 2048
+        magic, lo, hi, exponent_min, near = MAGIC_F64, EXP_F64_LO, EXP_F64_HI, -1022, 2048
+    is_near = (fabs(max) < near) & (n > 1)
+    K = floor(max * (1 / LN_2)) if is_near and form != BACKWARD_DST else 0
+    row.shift = 0 if is_near or form == BACKWARD_DST else max
     row.max = max
-    row.shift = 0
-    row.boost = 1
-    if form != BACKWARD_DST:
-        if n > 1 and fabs(max) < near:
-            K = floor(max / LN_2)
-        else:
-            row.shift = max
-    if real is float:
-        if FLT_MAX < fabs(diff_dst.hi) < INFINITY:
-            row.boost = 2.0 ** 64
-            K -= 64
-    row.diff_dst = Sum(diff_dst.hi / row.boost, diff_dst.lo / row.boost)
+    row.boost = 2.0 ** 64 if is_beyond else 1
+    row.unboost = 2.0 ** -64 if is_beyond else 1
+    K -= 64 if is_beyond else 0
+    row.diff_dst = Sum(diff_dst.hi * row.unboost, diff_dst.lo * row.unboost)
     set_factor(row, row.diff_dst, like)
-    if K != 0:
-        row.magic -= K
-        row.lo = (K + exponent_min) * LN_2
-        row.hi = (K - exponent_min + 1) * LN_2
+    row.magic = magic - K
+    row.lo = lo if K == 0 else (K + exponent_min) * LN_2
+    row.hi = hi if K == 0 else (K - exponent_min + 1) * LN_2
 
 
 cdef inline void finish_row(
-    Form form, Row* row, Sum others, Py_ssize_t ties, const real* like
+    Form form, Row* row, Sum others, double ties, const real* like
 ) noexcept nogil:
     """From the sum of exp: the factor of the src form, the logarithm of log_softmax."""
     cdef double tail
     cdef double K = (MAGIC_F32 if real is float else MAGIC_F64) - row.magic
     cdef double at_max = exp_f64_with_tail(row.max - row.shift, MAGIC_F64 - K, -INFINITY, &tail)
-    cdef Sum norm = Sum(ties * at_max, product_error(ties, at_max, ties * at_max) + ties * tail)
+    cdef double all_at_max = ties * at_max
     cdef Sum ratio
     if form == BACKWARD_SRC:
-        norm = add(norm, others)
-        norm = quotient(row.diff_dst, norm)
-        set_factor(row, Sum(norm.hi * row.boost, norm.lo * row.boost), like)
+        ratio = quotient(
+            row.diff_dst, add(Sum(all_at_max, product_error(ties, at_max, all_at_max) + ties * tail), others))
+        set_factor(row, Sum(ratio.hi * row.boost, ratio.lo * row.boost), like)
     else:
         ratio = add(quotient(others, Sum(at_max, tail)), Sum(ties - 1, 0))
         row.factor = log1p_f64(ratio.hi, ratio.lo)
+        row.factor_low = 0
 
 
 # ------------------------------------------------------------------------------- element-wise formulas
@@ -670,6 +669,7 @@ cdef struct Workspace:          # of one thread; doubles hold floats as well
     double diff_dst[STAGE]
     double src[STAGE]
     double exp[STAGE]
+    double flat[STAGE]
     double hi[LANES * TILE]
     double lo[LANES * TILE]
     double terms[TILE]
@@ -680,10 +680,12 @@ cdef struct Workspace:          # of one thread; doubles hold floats as well
     double exp_hi[TILE]
     double factor[TILE]
     double factor_low[TILE]
-    Sum diff_dst_sum[TILE]
-    Sum others[TILE]
-    Py_ssize_t ties[TILE]
-    Row row[TILE]
+    double diff_dst_hi[TILE]
+    double diff_dst_lo[TILE]
+    double others_hi[TILE]
+    double others_lo[TILE]
+    double ties[TILE]
+    double boost[TILE]
 
 
 cdef inline void prefetch_row(Slab slab, Py_ssize_t i, Py_ssize_t width, const real* scratch) noexcept nogil:
@@ -692,14 +694,32 @@ cdef inline void prefetch_row(Slab slab, Py_ssize_t i, Py_ssize_t width, const r
         prefetch(<const real*> slab.data + i * slab.pitch, width * sizeof(real))
 
 
+cdef inline void turn(real* to, const real* x, Py_ssize_t height, Py_ssize_t width) noexcept nogil:
+    """`width` rows of `height` elements to `height` rows of `width`."""
+    cdef real group[LANES]
+    cdef Py_ssize_t b, i, c
+    for b in range(width // LANES):
+        for i in range(height):
+            for c in range(LANES):
+                group[c] = x[(b * LANES + c) * height + i]
+            for c in range(LANES):
+                to[i * width + b * LANES + c] = group[c]
+    for c in range(width // LANES * LANES, width):
+        for i in range(height):
+            to[i * width + c] = x[c * height + i]
+
+
 cdef inline Slab load_slab(const Operand* op, const char* at, Py_ssize_t height, Py_ssize_t width,
-                           bint copy, real* scratch) noexcept nogil:
+                           bint copy, real* scratch, real* flat) noexcept nogil:
     cdef real line[TURN]
     cdef const real* x
     cdef Py_ssize_t i, c, first, length, b
     if not copy and op.inner == sizeof(real) and is_native(op.dtype, <const real*> scratch):
         return Slab(at, op.n // <Py_ssize_t> sizeof(real))
-    if op.turned:
+    if op.turned and op.n == op.itemsize and op.inner == height * op.itemsize:
+        x = load(op, at, op.itemsize, height * width, flat)     # short rows, one behind the other
+        turn(scratch, x, height, width)
+    elif op.turned:
         for b in range(blocks(height, TURN)):
             first = b * TURN
             length = min(TURN, height - first)
@@ -716,9 +736,13 @@ cdef inline Slab load_slab(const Operand* op, const char* at, Py_ssize_t height,
 
 
 cdef inline void store_turned(const Operand* op, char* at, Py_ssize_t height, Py_ssize_t width,
-                              const real* x) noexcept nogil:
+                              const real* x, real* flat) noexcept nogil:
     cdef real line[TURN]
     cdef Py_ssize_t i, c, first, length, b
+    if op.n == op.itemsize and op.inner == height * op.itemsize:
+        turn(flat, x, width, height)
+        store(op, at, op.itemsize, height * width, <const real*> flat)
+        return
     for b in range(blocks(height, TURN)):
         first = b * TURN
         length = min(TURN, height - first)
@@ -728,9 +752,10 @@ cdef inline void store_turned(const Operand* op, char* at, Py_ssize_t height, Py
             store(op, at + c * op.inner + first * op.n, op.n, length, <const real*> line)
 
 
-cdef inline void add_row_to_lanes(Workspace* w, Sum* sums, Py_ssize_t j, Py_ssize_t n, Py_ssize_t part,
-                                  const real* x, Py_ssize_t width) noexcept nogil:
-    """Element j of each column; where a part ends, its sum goes to `sums`."""
+cdef inline void add_row_to_lanes(Workspace* w, double* sum_hi, double* sum_lo, Py_ssize_t j, Py_ssize_t n,
+                                  Py_ssize_t part, const real* x, Py_ssize_t width) noexcept nogil:
+    """Element j of each column; where a part ends, its sum is added to those of the parts before."""
+    cdef Sum s
     cdef Py_ssize_t lane = j % LANES * width, c
     cdef Py_ssize_t before = j % part                # elements of this part that came before
     if before < LANES:
@@ -739,7 +764,9 @@ cdef inline void add_row_to_lanes(Workspace* w, Sum* sums, Py_ssize_t j, Py_ssiz
     if before + 1 == part or j + 1 == n:
         fold_lanes(w.hi, w.lo, min(before + 1, <Py_ssize_t> LANES), width, x)
         for c in range(width):
-            sums[c] = add(sums[c], lane_sum(w.hi, w.lo, c, x))
+            s = add(Sum(sum_hi[c], sum_lo[c]), lane_sum(w.hi, w.lo, c, x))
+            sum_hi[c] = s.hi
+            sum_lo[c] = s.lo
 
 
 cdef void one_tile(const Problem* p, Py_ssize_t outer, Py_ssize_t first, Py_ssize_t width, Workspace* w,
@@ -751,6 +778,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t outer, Py_ssize_t first, Py_ssiz
     cdef real* diff_dst_scratch = <real*> w.diff_dst
     cdef real* src_scratch = <real*> w.src
     cdef real* result = <real*> w.exp
+    cdef real* flat = <real*> w.flat
     cdef real* terms = <real*> w.terms
     cdef real* max = <real*> w.max
     cdef real* shift = <real*> w.shift
@@ -761,6 +789,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t outer, Py_ssize_t first, Py_ssiz
     cdef real* factor_low = <real*> w.factor_low
     cdef Py_ssize_t room = STAGE * sizeof(double) // sizeof(real) // width
     cdef bint whole = p.n <= room           # the tile fits the scratch: what is loaded or computed stays
+    cdef Row row
     cdef bint kept = whole and p.form == BACKWARD_SRC
     cdef Py_ssize_t slab = p.n if whole else room
     cdef Py_ssize_t part = part_length(p.n), b, j, i, c, height
@@ -770,40 +799,44 @@ cdef void one_tile(const Problem* p, Py_ssize_t outer, Py_ssize_t first, Py_ssiz
     cdef real* y
 
     for c in range(width):
-        w.diff_dst_sum[c] = w.others[c] = Sum(0, 0)
-        w.ties[c] = 0
+        w.diff_dst_hi[c] = w.diff_dst_lo[c] = w.others_hi[c] = w.others_lo[c] = w.ties[c] = 0
         max[c] = -INFINITY
 
     for b in range(blocks(p.n, slab)):
         j = b * slab
         height = min(slab, p.n - j)
         if p.form != LOG_SOFTMAX:
-            gs = load_slab(&p.diff_dst, diff_dst + j * p.diff_dst.n, height, width, whole, diff_dst_scratch)
+            gs = load_slab(&p.diff_dst, diff_dst + j * p.diff_dst.n, height, width, whole, diff_dst_scratch, flat)
             for i in range(height):
                 g = <const real*> gs.data + i * gs.pitch
                 if i + AHEAD < height:
                     prefetch_row(gs, i + AHEAD, width, <const real*> diff_dst_scratch)
-                add_row_to_lanes(w, w.diff_dst_sum, j + i, p.n, part, g, width)
+                add_row_to_lanes(w, w.diff_dst_hi, w.diff_dst_lo, j + i, p.n, part, g, width)
         if p.form != BACKWARD_DST:
-            xs = load_slab(&p.src, src + j * p.src.n, height, width, whole, src_scratch)
+            xs = load_slab(&p.src, src + j * p.src.n, height, width, whole, src_scratch, flat)
             for i in range(height):
                 x = <const real*> xs.data + i * xs.pitch
                 for c in range(width):
                     max[c] = x[c] if x[c] > max[c] else max[c]
 
     for c in range(width):
-        begin_row(p.form, &w.row[c], max[c], p.n, w.diff_dst_sum[c], like)
-        shift[c] = <real> w.row[c].shift
-        magic[c] = <real> w.row[c].magic
-        exp_lo[c] = <real> w.row[c].lo
-        exp_hi[c] = <real> w.row[c].hi
+        begin_row(p.form, &row, max[c], p.n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
+        w.diff_dst_hi[c] = row.diff_dst.hi
+        w.diff_dst_lo[c] = row.diff_dst.lo
+        w.boost[c] = row.boost
+        shift[c] = <real> row.shift
+        magic[c] = <real> row.magic
+        exp_lo[c] = <real> row.lo
+        exp_hi[c] = <real> row.hi
+        factor[c] = <real> row.factor
+        factor_low[c] = <real> row.factor_low
 
     if p.form != BACKWARD_DST:
         for b in range(blocks(p.n, slab)):
             j = b * slab
             height = min(slab, p.n - j)
             if not whole:
-                xs = load_slab(&p.src, src + j * p.src.n, height, width, False, src_scratch)
+                xs = load_slab(&p.src, src + j * p.src.n, height, width, False, src_scratch, flat)
             for i in range(height):
                 x = <const real*> xs.data + i * xs.pitch
                 y = result + i * width
@@ -812,20 +845,24 @@ cdef void one_tile(const Problem* p, Py_ssize_t outer, Py_ssize_t first, Py_ssiz
                 for c in range(width):
                     terms[c] = 0 if x[c] == max[c] else y[c]
                     w.ties[c] += x[c] == max[c]
-                add_row_to_lanes(w, w.others, j + i, p.n, part, <const real*> terms, width)
+                add_row_to_lanes(w, w.others_hi, w.others_lo, j + i, p.n, part, <const real*> terms, width)
         for c in range(width):
-            finish_row(p.form, &w.row[c], w.others[c], w.ties[c], like)
+            row.max = max[c]
+            row.shift = shift[c]
+            row.magic = magic[c]
+            row.boost = w.boost[c]
+            row.diff_dst = Sum(w.diff_dst_hi[c], w.diff_dst_lo[c])
+            finish_row(p.form, &row, Sum(w.others_hi[c], w.others_lo[c]), w.ties[c], like)
+            factor[c] = <real> row.factor
+            factor_low[c] = <real> row.factor_low
 
-    for c in range(width):
-        factor[c] = <real> w.row[c].factor
-        factor_low[c] = <real> w.row[c].factor_low
     for b in range(blocks(p.n, slab)):
         j = b * slab
         height = min(slab, p.n - j)
         if not whole or p.form == BACKWARD_DST:
-            xs = load_slab(&p.src, src + j * p.src.n, height, width, False, src_scratch)
+            xs = load_slab(&p.src, src + j * p.src.n, height, width, False, src_scratch, flat)
         if not whole and p.form != LOG_SOFTMAX:
-            gs = load_slab(&p.diff_dst, diff_dst + j * p.diff_dst.n, height, width, False, diff_dst_scratch)
+            gs = load_slab(&p.diff_dst, diff_dst + j * p.diff_dst.n, height, width, False, diff_dst_scratch, flat)
         for i in range(height):
             x = <const real*> xs.data + i * xs.pitch
             g = <const real*> gs.data + i * gs.pitch
@@ -846,7 +883,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t outer, Py_ssize_t first, Py_ssiz
             if not p.out.turned:
                 store(&p.out, out + (j + i) * p.out.n, p.out.inner, width, <const real*> y)
         if p.out.turned:
-            store_turned(&p.out, out + j * p.out.n, height, width, <const real*> result)
+            store_turned(&p.out, out + j * p.out.n, height, width, <const real*> result, flat)
     stream_end()
 
 
