@@ -107,7 +107,7 @@ cpdef enum Form:
 
 cdef enum:
     LANES = 16
-    CHUNK = 256                 # elements that rows loads, computes and stores at a time
+    CHUNK = 1024                # elements that rows loads, computes and stores at a time
     TILE = 512                  # columns that are computed side by side, at most
     TURNED_TILE = 128           # the same where an operand has to be turned
     AHEAD = 2                   # rows of a tile that are asked for ahead of their use
@@ -543,13 +543,17 @@ cdef inline void write_part(const Problem* p, const char* diff_dst, const char* 
     """`last`: no row follows that might be asked for ahead."""
     cdef real src_scratch[CHUNK]
     cdef real diff_dst_scratch[CHUNK]
-    cdef real result[CHUNK]
+    cdef real scratch[CHUNK]
     cdef real max = <real> of.max, shift = <real> of.shift
     cdef real factor = <real> of.factor, factor_low = <real> of.factor_low
     cdef real magic = <real> of.magic, exp_lo = <real> of.lo, exp_hi = <real> of.hi
     cdef Py_ssize_t b, j, i, w
     cdef const real* x
     cdef const real* g
+    cdef real* y
+    # Loops vectorise only where the result is not what they read from.
+    cdef bint direct = (p.out.n == sizeof(real) and is_native(p.out.dtype, like) and not p.out.streamed
+                        and out != diff_dst and out != src)
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
@@ -561,18 +565,23 @@ cdef inline void write_part(const Problem* p, const char* diff_dst, const char* 
             x = load(&p.src, src + j * p.src.n, p.src.n, w, src_scratch)
         else:
             x = kept + j
+        y = <real*> (out + j * p.out.n) if direct else <real*> scratch
         if p.form == LOG_SOFTMAX:
             for i in range(w):
-                result[i] = (x[i] - max) - factor
+                y[i] = (x[i] - max) - factor
         else:
             g = load(&p.diff_dst, diff_dst + j * p.diff_dst.n, p.diff_dst.n, w, diff_dst_scratch)
-            if kept == NULL:
+            if kept != NULL:
                 for i in range(w):
-                    result[i] = backward_of(g[i], x[i] - shift, magic, exp_lo, exp_hi, factor, factor_low)
+                    y[i] = backward_of_exp(g[i], x[i], factor, factor_low)
+            elif p.form == BACKWARD_DST:    # shift is 0
+                for i in range(w):
+                    y[i] = backward_of(g[i], x[i], magic, exp_lo, exp_hi, factor, factor_low)
             else:
                 for i in range(w):
-                    result[i] = backward_of_exp(g[i], x[i], factor, factor_low)
-        store(&p.out, out + j * p.out.n, p.out.n, w, <const real*> result)
+                    y[i] = backward_of(g[i], x[i] - shift, magic, exp_lo, exp_hi, factor, factor_low)
+        if not direct:
+            store(&p.out, out + j * p.out.n, p.out.n, w, <const real*> y)
 
 
 cdef inline void reduce_part(const Problem* p, const char* diff_dst, const char* src, Py_ssize_t start,
