@@ -63,15 +63,14 @@ def extensions():
     Options.warning_errors = STRICT
     headers = sorted(str(path) for path in Path("fastlsm").glob("*.h"))
     for level, flags in LEVELS.items():
-        extension = Extension(
-            f"fastlsm._kernels_{level}",
-            ["fastlsm/_kernels.pyx"],
-            include_dirs=["fastlsm"],
-            depends=headers,
-            extra_compile_args=FLAGS + flags + WARNINGS,
-        )
-        # One call and one folder a level: Cython wants one module to a source.
-        yield from cythonize([extension], build_dir=f"build/cython/{level}")
+        # One call and one folder a level: Cython wants one module to a source. It remembers a source's
+        # compiler arguments from one call to the next, so they come after it.
+        name = f"fastlsm._kernels_{level}"
+        (extension,) = cythonize([Extension(name, ["fastlsm/_kernels.pyx"])], build_dir=f"build/cython/{level}")
+        extension.include_dirs = ["fastlsm"]
+        extension.depends = headers
+        extension.extra_compile_args = FLAGS + flags + WARNINGS
+        yield extension
 
 
 setup(ext_modules=list(extensions()), cmdclass={"build_ext": BuildExt})

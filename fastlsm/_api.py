@@ -197,15 +197,16 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
 
 def _operand(x, name):
     """`x` as an array that the kernels can read; copied only if converted, byte-swapped or unaligned."""
-    if x is None or isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be an array without a mask; got {type(x).__name__}")
-    array = np.asarray(x)
-    if array.dtype.kind in "biu":
-        return array.astype(_FLOAT64)
-    dtype = _checked_dtype(array.dtype, name)
-    if array.dtype == dtype and array.flags.aligned:
-        return array
-    return np.array(array, dtype, order="K")
+    if type(x) is not np.ndarray:
+        if x is None or isinstance(x, np.ma.MaskedArray):
+            raise TypeError(f"{name} must be an array without a mask; got {type(x).__name__}")
+        x = np.asarray(x)
+    if x.dtype.kind in "biu":
+        return x.astype(_FLOAT64)
+    dtype = _checked_dtype(x.dtype, name)
+    if x.dtype.isnative and x.flags.aligned:
+        return x
+    return np.array(x, dtype, order="K")
 
 
 def _code(dtype):

@@ -180,8 +180,13 @@ cdef inline void load_adjacent(real* to, const item* at, Py_ssize_t n) noexcept 
 
 
 cdef inline void load_items(real* to, const item* at, Py_ssize_t stride, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
     if stride == sizeof(item):
         load_adjacent(to, at, n)
+    elif stride == 0:                       # one number for all, as np.broadcast_to makes
+        load_strided(to, at, 0, 1)
+        for i in range(1, n):
+            to[i] = to[0]
     else:
         load_strided(to, at, stride, n)
 
@@ -671,8 +676,8 @@ cdef void rows(const Problem* p, Py_ssize_t count, int threads, const real* like
 # --------------------------------------------------------------------------------------------- columns
 
 cdef struct Slab:               # some rows of a tile, in the arithmetic's type
-    const void* data
-    Py_ssize_t pitch            # elements from one row of it to the next
+    const char* data
+    Py_ssize_t pitch            # bytes from one row of it to the next
 
 cdef struct Workspace:          # of one thread; doubles hold floats as well
     double diff_dst[STAGE]
@@ -699,8 +704,8 @@ cdef struct Workspace:          # of one thread; doubles hold floats as well
 
 cdef inline void prefetch_row(Slab slab, Py_ssize_t i, Py_ssize_t width, const real* scratch) noexcept nogil:
     """Ask for row i, unless it is in scratch already."""
-    if slab.data != scratch:
-        prefetch(<const real*> slab.data + i * slab.pitch, width * sizeof(real))
+    if slab.data != <const char*> scratch:
+        prefetch(slab.data + i * slab.pitch, width * sizeof(real))
 
 
 cdef inline void turn(real* to, const real* x, Py_ssize_t height, Py_ssize_t width) noexcept nogil:
@@ -724,7 +729,7 @@ cdef inline Slab load_slab(const Operand* op, const char* at, Py_ssize_t height,
     cdef const real* x
     cdef Py_ssize_t i, c, first, length, b
     if not copy and op.inner == sizeof(real) and is_native(op.dtype, <const real*> scratch):
-        return Slab(at, op.n // <Py_ssize_t> sizeof(real))
+        return Slab(at, op.n)
     if op.turned and op.n == op.itemsize and op.inner == height * op.itemsize:
         x = load(op, at, op.itemsize, height * width, flat)     # short rows, one behind the other
         turn(scratch, x, height, width)
@@ -741,7 +746,7 @@ cdef inline Slab load_slab(const Operand* op, const char* at, Py_ssize_t height,
             if i + AHEAD < height and op.inner == op.itemsize:
                 prefetch(at + (i + AHEAD) * op.n, width * op.itemsize)
             load_into(scratch + i * width, op, at + i * op.n, op.inner, width)
-    return Slab(scratch, width)
+    return Slab(<const char*> scratch, width * sizeof(real))
 
 
 cdef inline void store_turned(const Operand* op, char* at, Py_ssize_t height, Py_ssize_t width,
@@ -811,20 +816,21 @@ cdef void one_tile(const Problem* p, Py_ssize_t outer, Py_ssize_t first, Py_ssiz
         w.diff_dst_hi[c] = w.diff_dst_lo[c] = w.others_hi[c] = w.others_lo[c] = w.ties[c] = 0
         max[c] = -INFINITY
 
+    # First pass: the sum of diff_dst and the maximum of src.
     for b in range(blocks(p.n, slab)):
         j = b * slab
         height = min(slab, p.n - j)
         if p.form != LOG_SOFTMAX:
             gs = load_slab(&p.diff_dst, diff_dst + j * p.diff_dst.n, height, width, whole, diff_dst_scratch, flat)
             for i in range(height):
-                g = <const real*> gs.data + i * gs.pitch
+                g = <const real*> (gs.data + i * gs.pitch)
                 if i + AHEAD < height:
                     prefetch_row(gs, i + AHEAD, width, <const real*> diff_dst_scratch)
                 add_row_to_lanes(w, w.diff_dst_hi, w.diff_dst_lo, j + i, p.n, part, g, width)
         if p.form != BACKWARD_DST:
             xs = load_slab(&p.src, src + j * p.src.n, height, width, whole, src_scratch, flat)
             for i in range(height):
-                x = <const real*> xs.data + i * xs.pitch
+                x = <const real*> (xs.data + i * xs.pitch)
                 for c in range(width):
                     max[c] = x[c] if x[c] > max[c] else max[c]
 
@@ -840,6 +846,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t outer, Py_ssize_t first, Py_ssiz
         factor[c] = <real> row.factor
         factor_low[c] = <real> row.factor_low
 
+    # Second pass: exp, its sum below the maximum, and the number of elements at it.
     if p.form != BACKWARD_DST:
         for b in range(blocks(p.n, slab)):
             j = b * slab
@@ -847,7 +854,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t outer, Py_ssize_t first, Py_ssiz
             if not whole:
                 xs = load_slab(&p.src, src + j * p.src.n, height, width, False, src_scratch, flat)
             for i in range(height):
-                x = <const real*> xs.data + i * xs.pitch
+                x = <const real*> (xs.data + i * xs.pitch)
                 y = result + i * width
                 for c in range(width):
                     y[c] = exp_of(x[c] - shift[c], magic[c], exp_lo[c], exp_hi[c])
@@ -865,6 +872,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t outer, Py_ssize_t first, Py_ssiz
             factor[c] = <real> row.factor
             factor_low[c] = <real> row.factor_low
 
+    # Last pass: the result.
     for b in range(blocks(p.n, slab)):
         j = b * slab
         height = min(slab, p.n - j)
@@ -873,8 +881,8 @@ cdef void one_tile(const Problem* p, Py_ssize_t outer, Py_ssize_t first, Py_ssiz
         if not whole and p.form != LOG_SOFTMAX:
             gs = load_slab(&p.diff_dst, diff_dst + j * p.diff_dst.n, height, width, False, diff_dst_scratch, flat)
         for i in range(height):
-            x = <const real*> xs.data + i * xs.pitch
-            g = <const real*> gs.data + i * gs.pitch
+            x = <const real*> (xs.data + i * xs.pitch)
+            g = <const real*> (gs.data + i * gs.pitch)
             if i + AHEAD < height:
                 prefetch_row(xs, i + AHEAD, width, <const real*> src_scratch)
                 prefetch_row(gs, i + AHEAD, width, <const real*> diff_dst_scratch)

@@ -35,7 +35,7 @@ def peak_of(call):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_no_operand_is_copied(isa, layout, axis, dtype, rng):
+def test_no_operand_is_copied(layout, axis, dtype, rng):
     g = LAYOUTS[layout](rng.normal(size=(30, 40, 1500)).astype(dtype))
     x = LAYOUTS[layout](rng.normal(size=(30, 40, 1500)).astype(dtype))
     out = np.empty_like(x)
