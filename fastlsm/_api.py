@@ -198,9 +198,10 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
 def _operand(x, name):
     """`x` as an array that the kernels can read; copied only if converted, byte-swapped or unaligned."""
     if type(x) is not np.ndarray:
-        if x is None or isinstance(x, np.ma.MaskedArray):
+        array = None if x is None else np.asanyarray(x)
+        if array is None or isinstance(array, np.ma.MaskedArray):
             raise TypeError(f"{name} must be an array without a mask; got {type(x).__name__}")
-        x = np.asarray(x)
+        x = np.asarray(array)
     if x.dtype.kind in "biu":
         return x.astype(_FLOAT64)
     dtype = _checked_dtype(x.dtype, name)

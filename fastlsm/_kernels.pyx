@@ -60,6 +60,8 @@ cdef extern from "vexp.h" nogil:
     float exp_in_range_f32(float x, float magic, float lo) noexcept
     double exp_in_range_f64(double x, double magic, double lo) noexcept
     double exp_f64_with_tail(double x, double magic, double lo, double* tail) noexcept
+    float toward_zero_f32(float f, double rest) noexcept
+    double toward_zero_f64(double f, double rest) noexcept
     float minus_product_f32(float g, float y, float f, float f_low) noexcept
     double minus_product_f64(double g, double y, double f, double f_low) noexcept
     double log1p_f64(double x, double tail) noexcept
@@ -147,8 +149,8 @@ cdef struct Row:                # what the element-wise loops need to know of a 
     double shift, magic, lo, hi     # exp(x - shift) * 2**-K, as in vexp.h
     double factor, factor_low       # times their sum (backward); log(sum(exp(x - m))) (forward)
     double max
-    Sum diff_dst                    # the sum, times
-    double boost, unboost           # a power of two that exp is multiplied by, and the sum by its inverse
+    Sum diff_dst                    # the sum, divided by
+    double boost                    # a power of two that exp is multiplied by
 
 cdef struct Part:               # what the passes over a part of a row find
     double max
@@ -370,35 +372,46 @@ cdef inline Py_ssize_t part_length(Py_ssize_t n) noexcept nogil:
 # Without a branch that depends on the row, so that columns can do many rows at once.
 
 cdef inline void set_factor(Row* row, Sum factor, const real* like) noexcept nogil:
-    cdef double low
-    row.factor = <real> value(factor)
-    low = (factor.hi - row.factor) + factor.lo
-    row.factor_low = low if fabs(row.factor) < INFINITY else 0
+    cdef double rounded = <real> value(factor), rest = (factor.hi - rounded) + factor.lo
+    if real is float:
+        row.factor = toward_zero_f32(<float> rounded, rest)
+    else:
+        row.factor = toward_zero_f64(rounded, rest)
+    rest = (factor.hi - row.factor) + factor.lo
+    row.factor_low = rest if fabs(row.factor) < INFINITY else 0
 
 
 cdef inline void begin_row(Form form, Row* row, double max, Py_ssize_t n, Sum diff_dst,
                            const real* like) noexcept nogil:
     """How to take exp in a row whose maximum and sum of diff_dst are known (note E).
 
-    A finite sum of diff_dst past float's range does not mean that the product with softmax is:
-    it is kept times 2**-64, and exp times 2**64.
+    That a sum of diff_dst is near the end of the arithmetic's range, or past it, does not mean that its
+    product with softmax is. It is brought back by a power of two, by which exp is raised in turn.
     """
     cdef double K, magic, lo, hi, exponent_min, near
-    cdef bint is_near, is_beyond = False
-    if real is float:
+    cdef double size = fabs(diff_dst.hi), boost = 1, unboost = 1, boost_log2 = 0
+    cdef bint is_near, is_large, is_small
+    if real is float:                       # the sum is double, and small ones are exact
         magic, lo, hi, exponent_min, near = MAGIC_F32, EXP_F32_LO, EXP_F32_HI, -126, 256
-        is_beyond = (fabs(diff_dst.hi) > FLT_MAX) & (fabs(diff_dst.hi) < INFINITY)
+        is_large = (size > FLT_MAX) & (size < INFINITY)
+        boost = 2.0 ** 64 if is_large else 1
+        unboost = 2.0 ** -64 if is_large else 1
+        boost_log2 = 64 if is_large else 0
     else:
         magic, lo, hi, exponent_min, near = MAGIC_F64, EXP_F64_LO, EXP_F64_HI, -1022, 2048
+        is_large = (size > 2.0 ** 900) & (size < INFINITY)
+        is_small = (size < 2.0 ** -900) & (size > 0)
+        boost = 2.0 ** 128 if is_large else (2.0 ** -128 if is_small else 1)
+        unboost = 2.0 ** -128 if is_large else (2.0 ** 128 if is_small else 1)
+        boost_log2 = 128 if is_large else (-128 if is_small else 0)
     is_near = (fabs(max) < near) & (n > 1)
     K = floor(max * (1 / LN_2)) if is_near and form != BACKWARD_DST else 0
     row.shift = 0 if is_near or form == BACKWARD_DST else max
     row.max = max
-    row.boost = 2.0 ** 64 if is_beyond else 1
-    row.unboost = 2.0 ** -64 if is_beyond else 1
-    K -= 64 if is_beyond else 0
-    row.diff_dst = Sum(diff_dst.hi * row.unboost, diff_dst.lo * row.unboost)
+    row.boost = boost
+    row.diff_dst = Sum(diff_dst.hi * unboost, diff_dst.lo * unboost)
     set_factor(row, row.diff_dst, like)
+    K -= boost_log2
     row.magic = magic - K
     row.lo = lo if K == 0 else (K + exponent_min) * LN_2
     row.hi = hi if K == 0 else (K - exponent_min + 1) * LN_2

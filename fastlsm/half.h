@@ -75,7 +75,8 @@ static inline float f32_to_odd(double x)
     uint32_t u = bits_of_f32(nearest);
     double away = x < 0 ? x - (double)nearest : (double)nearest - x;   /* rounded away from 0? */
     uint32_t odd = away > 0 ? u - 1 : u + 1;
-    return f32_of_bits(((u & 1) == 0) & (away != 0) & (x == x) ? odd : u);
+    int inexact = (away != 0) & (x - x == 0);              /* infinities and NaN are what they are */
+    return f32_of_bits(((u & 1) == 0) & inexact ? odd : u);
 }
 
 static inline bf16 bf16_from_f64(double x) { return bf16_from_f32(f32_to_odd(x)); }

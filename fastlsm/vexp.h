@@ -157,8 +157,20 @@ static inline double product_error(double a, double b, double p)
 #endif
 }
 
-/* g - y * (f + f_low), where f_low is what rounding to f has lost: an error of y below 1 ulp and these
- * roundings stay within 2 units in the last place. */
+/* f, or its neighbour towards 0 where rounding to f went away from 0: `rest` is what it lost. */
+static inline float toward_zero_f32(float f, double rest)
+{
+    return f32_of_bits(bits_of_f32(f) - (f > 0 ? rest < 0 : (f < 0) & (rest > 0)));
+}
+
+static inline double toward_zero_f64(double f, double rest)
+{
+    return f64_of_bits(bits_of_f64(f) - (f > 0 ? rest < 0 : (f < 0) & (rest > 0)));
+}
+
+/* g - y * (f + f_low), where f_low is what cutting to f has lost: with an error of y below 1 ulp this stays
+ * within 2 units in the last place. f_low has f's sign, so that g - y * f_low, which comes first because
+ * it is the better place for a rounding, overflows only if the result does. */
 static inline float minus_product_f32(float g, float y, float f, float f_low)
 {
 #if FASTLSM_HAS_FMA
@@ -173,9 +185,12 @@ static inline double minus_product_f64(double g, double y, double f, double f_lo
 #if FASTLSM_HAS_FMA
     return fma_f64(-y, f, fma_f64(-y, f_low, g));
 #else
-    double p = y * f;
-    double result = (g - p) - (product_error(y, f, p) + y * f_low);
-    return result == result ? result : g - p;           /* the error term overflows before the product does */
+    /* Near the smallest normal number the product's error would be lost: not so 2^128 above it. */
+    double up = fabs(g) + fabs(y * f) < 0x1p-900 ? 0x1p128 : 1.0;
+    double down = up > 1.0 ? 0x1p-128 : 1.0;
+    double p = y * (f * up), difference = g * up - p;
+    double result = difference - (product_error(y, f * up, p) + y * (f_low * up));
+    return down * (result == result ? result : difference);   /* y itself may be too large for product_error */
 #endif
 }
 

@@ -129,6 +129,13 @@ def test_masked_arrays_are_refused():
             call()
     assert not masked.data.any()
 
+    class Holder:
+        def __array__(self, dtype=None, copy=None):
+            return masked
+
+    with pytest.raises(TypeError, match="src must be an array without a mask; got Holder"):
+        fastlsm.log_softmax(Holder())
+
 
 def test_subclasses_give_plain_arrays(rng):
     x = rng.normal(size=(2, 3))
