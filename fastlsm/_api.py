@@ -35,9 +35,10 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
     axis : int, default -1
         The axis along which the exponentials sum to one, in [-ndim, ndim).
     out : ndarray, optional
-        Where the result goes: of `src`'s shape and any of the four dtypes. It may be `src`.
+        Where the result goes: of `src`'s shape and any of the four dtypes. It may be `src`. If it overlaps `src`
+        otherwise, or is byte-swapped or unaligned, the result goes through a temporary array.
     dtype : dtype, optional
-        The result's dtype where `out` is not given; by default `src`'s.
+        The result's dtype where `out` is not given; by default `src`'s. Byte order is always native.
     num_threads : int, optional
         At most so many threads; by default as many as OpenMP would take. The result does not depend on it.
 
@@ -71,7 +72,7 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
     of threads or (past x86-64's baseline) the instruction set.
 
     -inf in `src` gives -inf there. NaN or +inf anywhere in a row, and a row of nothing but -inf, make
-    the whole row NaN. An array without elements gives another.
+    the whole row NaN. An empty array gives an empty array.
 
     References
     ----------
@@ -111,14 +112,15 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
         are taken as float64.
     src : array_like, optional
         What `log_softmax` was given, of `diff_dst`'s shape. Its result does as well: normalising twice
-        changes nothing.
+        changes no more than the last bits.
     axis : int, default -1
         The forward's axis, in [-ndim, ndim).
     dst : array_like, optional
         What `log_softmax` returned, of `diff_dst`'s shape. exp(dst) is taken as it is, normalised or not.
         Exactly one of `src` and `dst` is given.
     out : ndarray, optional
-        Where the result goes: of the same shape and any of the four dtypes. It may be one of the operands.
+        Where the result goes: of the same shape and any of the four dtypes. It may be one of the operands. If it
+        overlaps one otherwise, or is byte-swapped or unaligned, the result goes through a temporary array.
     dtype : dtype, optional
         The result's dtype where `out` is not given; by default the operands' common one (for bfloat16 with
         float16, float32).
@@ -157,8 +159,9 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
     of threads or (past x86-64's baseline) the instruction set.
 
     NaN in `diff_dst`, in `src`, +inf in `src`, or a `src` of nothing but -inf makes the whole row
-    NaN; NaN in `dst` only its own place. Where `src` or `dst` is -inf, the result is `diff_dst`. An array
-    without elements gives another.
+    NaN; NaN in `dst` only its own place. Where `src` or `dst` is -inf, the result is `diff_dst`. Infinities in
+    `diff_dst` and float64 sums past the largest float64 go as IEEE arithmetic has it. An empty array gives an
+    empty array.
 
     The operation is oneDNN Graph's LogSoftmaxBackward. Its second tensor is called src in one version of its
     page and dst in others, hence the two names here [1]_.

@@ -28,8 +28,9 @@ def usable_levels():
     built = built_levels()
     if not built:
         raise ImportError(
-            f"fastlsm's compiled kernels are missing from {os.path.dirname(__file__)}. If this is its source folder, "
-            "install the package ('pip install .') and run from another folder; else reinstall it."
+            f"fastlsm's compiled kernels are missing from {os.path.dirname(__file__)}. If that is the source folder, "
+            "it hides the installed package: run Python elsewhere, or compile in place with 'pip install -e .'. "
+            "If not, reinstall fastlsm."
         )
     # The lowest level is compiled for every processor of its family, so it is the one to ask.
     probe = importlib.import_module(_module_name(built[-1]))
