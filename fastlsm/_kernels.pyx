@@ -138,7 +138,7 @@ cdef struct Problem:
     Py_ssize_t outer, n, inner  # extents
     int ndim                    # axes outside `outer` that could not be merged into it, and
     Py_ssize_t loops[MAX_LOOPS]  # their extents
-    Operand diff_dst            # unused by LOG_SOFTMAX
+    Operand diff_dst            # with LOG_SOFTMAX the same as
     Operand src                 # dst in the dst form
     Operand out
 
@@ -445,6 +445,13 @@ cdef inline real exp_of(real x, real magic, real lo, real hi) noexcept nogil:
         return exp_f64(x, magic, lo, hi)
 
 
+cdef inline real exp_in_range(real x, real magic, real lo) noexcept nogil:
+    if real is float:
+        return exp_in_range_f32(x, magic, lo)
+    else:
+        return exp_in_range_f64(x, magic, lo)
+
+
 cdef inline real backward_of_exp(real g, real e, real factor, real factor_low) noexcept nogil:
     if real is float:
         return minus_product_f32(g, e, factor, factor_low)
@@ -455,7 +462,7 @@ cdef inline real backward_of_exp(real g, real e, real factor, real factor_low) n
 cdef inline real backward_of(
     real g, real x, real magic, real lo, real hi, real factor, real factor_low
 ) noexcept nogil:
-    cdef real e = exp_in_range_f32(x, magic, lo) if real is float else exp_in_range_f64(x, magic, lo)
+    cdef real e = exp_in_range(x, magic, lo)
     # Beyond hi exp is infinite, for NaN it is NaN; factor_low has no part in either.
     return backward_of_exp(g, e, factor, factor_low) if x <= hi else g - (x + <real> INFINITY) * factor
 
@@ -476,8 +483,8 @@ cdef inline void prefetch_chunk(const Operand* op, const char* row, Py_ssize_t j
         prefetch(row + j * op.itemsize, n * op.itemsize)
 
 
-cdef inline void sum_part(const Problem* p, const char* diff_dst, const char* src, Py_ssize_t start,
-                          Py_ssize_t stop, Sum* total, const real* like) noexcept nogil:
+cdef inline void sum_part(const Operand* op, const char* row, Py_ssize_t start, Py_ssize_t stop,
+                          Sum* total, const real* like) noexcept nogil:
     cdef real scratch[CHUNK]
     cdef double hi[LANES]
     cdef double lo[LANES]
@@ -487,9 +494,7 @@ cdef inline void sum_part(const Problem* p, const char* diff_dst, const char* sr
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
-        if p.form == BACKWARD_DST:          # src is read next
-            prefetch_chunk(&p.src, src, j, w)
-        x = load(&p.diff_dst, diff_dst + j * p.diff_dst.n, p.diff_dst.n, w, scratch)
+        x = load(op, row + j * op.n, op.n, w, scratch)
         add_chunk_to_lanes(hi, lo, x, w)
     fold_lanes(hi, lo, LANES, 1, like)
     total[0] = lane_sum(hi, lo, 0, like)
@@ -569,16 +574,17 @@ cdef inline void write_part(const Problem* p, const char* diff_dst, const char* 
     cdef const real* x
     cdef const real* g
     cdef real* y
+    cdef int beyond
     # Loops vectorise only where the result is not what they read from.
     cdef bint direct = (p.out.n == sizeof(real) and is_native(p.out.dtype, like) and not p.out.streamed
                         and out != diff_dst and out != src)
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
-        if not last and p.form == BACKWARD_DST:
+        if not last:
             prefetch_chunk(&p.diff_dst, diff_dst + p.diff_dst.outer, j, w)
-        elif not last:
-            prefetch_chunk(&p.src, src + p.src.outer, j, w)
+            if p.form != LOG_SOFTMAX:
+                prefetch_chunk(&p.src, src + p.src.outer, j, w)
         if kept == NULL:
             x = load(&p.src, src + j * p.src.n, p.src.n, w, src_scratch)
         else:
@@ -592,9 +598,14 @@ cdef inline void write_part(const Problem* p, const char* diff_dst, const char* 
             if kept != NULL:
                 for i in range(w):
                     y[i] = backward_of_exp(g[i], x[i], factor, factor_low)
-            elif p.form == BACKWARD_DST:    # shift is 0
+            elif p.form == BACKWARD_DST:    # shift is 0; NaN and what exceeds exp_hi are rare
+                beyond = 0
                 for i in range(w):
-                    y[i] = backward_of(g[i], x[i], magic, exp_lo, exp_hi, factor, factor_low)
+                    beyond |= 1 - (x[i] <= exp_hi)
+                    y[i] = backward_of_exp(g[i], exp_in_range(x[i], magic, exp_lo), factor, factor_low)
+                if beyond:
+                    for i in range(w):
+                        y[i] = backward_of(g[i], x[i], magic, exp_lo, exp_hi, factor, factor_low)
             else:
                 for i in range(w):
                     y[i] = backward_of(g[i], x[i] - shift, magic, exp_lo, exp_hi, factor, factor_low)
@@ -609,7 +620,7 @@ cdef inline void reduce_part(const Problem* p, const char* diff_dst, const char*
     if p.form != BACKWARD_DST:
         max_part(&p.src, src, start, stop, &part.max, like)
     if p.form != LOG_SOFTMAX:
-        sum_part(p, diff_dst, src, start, stop, &part.diff_dst, like)
+        sum_part(&p.diff_dst, diff_dst, start, stop, &part.diff_dst, like)
 
 
 cdef inline void begin_from_parts(const Problem* p, Row* row, const Part* parts, Py_ssize_t count,
@@ -948,6 +959,7 @@ cdef Operand describe(const raw_item[:, :, :] view) noexcept:
 cdef Operand operand(array, DType dtype) except *:
     """Where the elements of an (outer, n, inner) array are; 16-bit ones come as uint16."""
     cdef Operand op
+    cdef Py_ssize_t nbytes
     if dtype == FLOAT32:
         op = describe[float](array)
     elif dtype == FLOAT64:
@@ -955,8 +967,9 @@ cdef Operand operand(array, DType dtype) except *:
     else:
         op = describe[uint16_t](array)
     op.dtype = dtype
-    op.large = array.nbytes >= LARGE_BYTES
-    op.streamed = array.nbytes >= STREAM_BYTES
+    nbytes = array.nbytes
+    op.large = nbytes >= LARGE_BYTES
+    op.streamed = nbytes >= STREAM_BYTES
     return op
 
 
