@@ -19,6 +19,7 @@ _DTYPE_CODES = {
     _FLOAT64: int(kernels.DType.FLOAT64),
     np.dtype(np.float16): int(kernels.DType.FLOAT16),
 }
+_FLOAT64_CODE = _DTYPE_CODES[_FLOAT64]
 _BFLOAT16_CODE = int(kernels.DType.BFLOAT16)
 
 
@@ -285,11 +286,11 @@ def _run(form, operands, result, axis, threads):
     if result.size == 0:
         return
     arrays = [*operands, result]
-    wide = any(a.dtype == _FLOAT64 for a in arrays)
+    codes = [_code(a.dtype) for a in arrays]
     views, loops, by_columns = plan(arrays, axis)
     # A buffer has no name for bfloat16: the 16-bit dtypes go as integers, and their code says which they are.
-    described = [(view.view(np.uint16) if view.itemsize == 2 else view, _code(view.dtype)) for view in views]
-    kernels.run(form, wide, by_columns, described, loops, threads)
+    views = [view.view(np.uint16) if view.itemsize == 2 else view for view in views]
+    kernels.run(form, _FLOAT64_CODE in codes, by_columns, list(zip(views, codes, strict=True)), loops, threads)
 
 
 def _is_writable_in_place(out, operands):
@@ -298,8 +299,13 @@ def _is_writable_in_place(out, operands):
         out.dtype.isnative
         and out.flags.aligned
         and not has_overlapping_elements(out)
-        and all(not np.may_share_memory(a, out, max_work=1) or is_same_memory(a, out) for a in operands)
+        and all(_is_apart(a, out) or is_same_memory(a, out) for a in operands)
     )
+
+
+def _is_apart(a, b):
+    # Two arrays that own their memory are apart; NumPy would say so too, a microsecond later.
+    return (a is not b and a.flags.owndata and b.flags.owndata) or not np.may_share_memory(a, b, max_work=1)
 
 
 def _empty_like(operands, dtype):

@@ -38,11 +38,13 @@ def plan(arrays, axis):
 
 def _plan_contiguous(arrays, axis):
     """The common case, in C order, in a few microseconds; None where it is not the one."""
+    for a in arrays:
+        if not a.flags.c_contiguous:
+            return None
     shape = arrays[0].shape
     n = shape[axis]
-    outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-    if not all(a.flags.c_contiguous for a in arrays):
-        return None
+    inner = math.prod(shape[axis + 1 :])
+    outer = arrays[0].size // (n * inner)
     if inner == 1 and (n > SHORT_ROW or outer < FEW_COLUMNS):
         return Plan([a.reshape(outer, n, 1) for a in arrays], (), False)
     if inner == 1:
@@ -95,7 +97,7 @@ def _merge(arrays):
 
 def is_same_memory(a, b):
     """Whether every element of `a` is the same element of `b`."""
-    return (
+    return a is b or (
         a.dtype == b.dtype
         and a.shape == b.shape
         and a.__array_interface__["data"] == b.__array_interface__["data"]
