@@ -53,12 +53,12 @@ cdef extern from "half.h" nogil:
     void f16_from_f32_block(f16*, const float*, Py_ssize_t) noexcept
 
 cdef extern from "vexp.h" nogil:
-    const float EXP_F32_LO, EXP_F32_HI, MAGIC_F32
-    const double EXP_F64_LO, EXP_F64_HI, MAGIC_F64, LN_2
-    float exp_f32(float x, float magic, float lo, float hi) noexcept
-    double exp_f64(double x, double magic, double lo, double hi) noexcept
+    const float EXP_F32_LO, EXP_F32_HI, MAGIC_F32, BIAS_F32
+    const double EXP_F64_LO, EXP_F64_HI, MAGIC_F64, BIAS_F64, LN_2
     float exp_in_range_f32(float x, float magic, float lo) noexcept
     double exp_in_range_f64(double x, double magic, double lo) noexcept
+    float exp_or_nan_f32(float x, float magic, float lo) noexcept
+    double exp_or_nan_f64(double x, double magic, double lo) noexcept
     double exp_f64_with_tail(double x, double magic, double lo, double* tail) noexcept
     float toward_zero_f32(float f, double rest) noexcept
     double toward_zero_f64(double f, double rest) noexcept
@@ -66,6 +66,10 @@ cdef extern from "vexp.h" nogil:
     double minus_product_f64(double g, double y, double f, double f_low) noexcept
     double log1p_f64(double x, double tail) noexcept
     double product_error(double a, double b, double p) noexcept
+
+cdef extern from "turn.h" nogil:
+    void turn_f32(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
+    void turn_f64(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
 
 cdef extern from "traffic.h" nogil:
     void prefetch(const void* at, Py_ssize_t bytes) noexcept
@@ -111,12 +115,12 @@ cdef enum:
     LANES = 16
     CHUNK = 1024                # elements that rows loads, computes and stores at a time
     TILE = 512                  # columns that are computed side by side, at most
-    TURNED_TILE = 128           # the same where an operand has to be turned
+    NARROW = 64
+    SLAB = 8192
     AHEAD = 2                   # rows of a tile that are asked for ahead of their use
-    TURN = 32                   # elements of a column that are loaded together then
     LARGE_BYTES = 1 << 19       # operands from this size on are asked for ahead
     STREAM_BYTES = 1 << 24      # results from this size on are written past the caches
-    STAGE = 16384               # doubles in a workspace for a tile of each operand
+    STAGE = 32768               # doubles in a workspace for a tile of each operand
     KEEP = 2048                 # doubles in which a row keeps exp(src) from one pass to the next
     MIN_PART = 16384
     MAX_PARTS = 64
@@ -308,12 +312,10 @@ cdef inline Sum quotient(Sum a, Sum b) noexcept nogil:
     return Sum(q, (((a.hi - p) - product_error(q, b.hi, p)) + (a.lo - q * b.lo)) / b.hi)
 
 
-cdef inline void clear_lanes(double* hi, double* lo, Py_ssize_t width, const real* like) noexcept nogil:
+cdef inline void clear_lanes(double* hi, double* lo) noexcept nogil:
     cdef Py_ssize_t i
-    for i in range(width):
-        hi[i] = 0
-        if real is double:
-            lo[i] = 0
+    for i in range(LANES):
+        hi[i] = lo[i] = 0
 
 
 cdef inline void add_to_lanes(double* hi, double* lo, const real* x, Py_ssize_t width) noexcept nogil:
@@ -413,43 +415,65 @@ cdef inline void begin_row(Form form, Row* row, double max, Py_ssize_t n, Sum di
     set_factor(row, row.diff_dst, like)
     K -= boost_log2
     row.magic = magic - K
+    if form != BACKWARD_DST:
+        row.magic += BIAS_F32 if real is float else BIAS_F64
     row.lo = lo if K == 0 else (K + exponent_min) * LN_2
     row.hi = hi if K == 0 else (K - exponent_min + 1) * LN_2
 
 
-cdef inline void finish_row(
-    Form form, Row* row, Sum others, double ties, const real* like
-) noexcept nogil:
-    """From the sum of exp: the factor of the src form, the logarithm of log_softmax."""
-    cdef double tail
-    cdef double K = (MAGIC_F32 if real is float else MAGIC_F64) - row.magic
-    cdef double at_max = exp_f64_with_tail(row.max - row.shift, MAGIC_F64 - K, -INFINITY, &tail)
+cdef inline double exp_at_max(const Row* row, double* tail, const real* like) noexcept nogil:
+    cdef double K = (MAGIC_F32 + BIAS_F32 if real is float else MAGIC_F64 + BIAS_F64) - row.magic
+    return exp_f64_with_tail(row.max - row.shift, MAGIC_F64 + BIAS_F64 - K, -INFINITY, tail)
+
+
+cdef inline void finish_backward(Row* row, Sum others, double ties, const real* like) noexcept nogil:
+    """The factor of the src form, from the sum of exp below the maximum and the number of elements at it."""
+    cdef double tail = 0
+    cdef double at_max = exp_at_max(row, &tail, like)
     cdef double all_at_max = ties * at_max
     cdef Sum ratio
-    if form == BACKWARD_SRC:
+    if real is float:
+        ratio = Sum(row.diff_dst.hi / (all_at_max + others.hi), 0)
+    else:
         ratio = quotient(
             row.diff_dst, add(Sum(all_at_max, product_error(ties, at_max, all_at_max) + ties * tail), others))
-        set_factor(row, Sum(ratio.hi * row.boost, ratio.lo * row.boost), like)
+    set_factor(row, Sum(ratio.hi * row.boost, ratio.lo * row.boost), like)
+
+
+cdef inline void finish_forward(Row* row, Sum others, double ties, const real* like) noexcept nogil:
+    """The logarithm of log_softmax, from the same."""
+    cdef double tail = 0
+    cdef double at_max = exp_at_max(row, &tail, like)
+    cdef Sum ratio
+    if real is float:
+        ratio = Sum(others.hi / at_max + (ties - 1), 0)
     else:
         ratio = add(quotient(others, Sum(at_max, tail)), Sum(ties - 1, 0))
-        row.factor = log1p_f64(ratio.hi, ratio.lo)
-        row.factor_low = 0
+    row.factor = log1p_f64(ratio.hi, ratio.lo)
+    row.factor_low = 0
+
+
+cdef inline void finish_row(Form form, Row* row, Sum others, double ties, const real* like) noexcept nogil:
+    if form == BACKWARD_SRC:
+        finish_backward(row, others, ties, like)
+    else:
+        finish_forward(row, others, ties, like)
 
 
 # ------------------------------------------------------------------------------- element-wise formulas
-
-cdef inline real exp_of(real x, real magic, real lo, real hi) noexcept nogil:
-    if real is float:
-        return exp_f32(x, magic, lo, hi)
-    else:
-        return exp_f64(x, magic, lo, hi)
-
 
 cdef inline real exp_in_range(real x, real magic, real lo) noexcept nogil:
     if real is float:
         return exp_in_range_f32(x, magic, lo)
     else:
         return exp_in_range_f64(x, magic, lo)
+
+
+cdef inline real exp_or_nan(real x, real magic, real lo) noexcept nogil:
+    if real is float:
+        return exp_or_nan_f32(x, magic, lo)
+    else:
+        return exp_or_nan_f64(x, magic, lo)
 
 
 cdef inline real backward_of_exp(real g, real e, real factor, real factor_low) noexcept nogil:
@@ -459,23 +483,100 @@ cdef inline real backward_of_exp(real g, real e, real factor, real factor_low) n
         return minus_product_f64(g, e, factor, factor_low)
 
 
-cdef inline real backward_of(
-    real g, real x, real magic, real lo, real hi, real factor, real factor_low
-) noexcept nogil:
+cdef inline real backward_beyond(real g, real x, real magic, real lo, real hi, real factor, real factor_low) noexcept nogil:
+    """The same where x may be NaN or exceed hi, beyond which exp is infinite; factor_low has no part in either."""
     cdef real e = exp_in_range(x, magic, lo)
-    # Beyond hi exp is infinite, for NaN it is NaN; factor_low has no part in either.
     return backward_of_exp(g, e, factor, factor_low) if x <= hi else g - (x + <real> INFINITY) * factor
 
 
-# ------------------------------------------------------------------------------------------------ rows
+# ---------------------------------------------------------------------------------- loops along a row
 
-cdef inline void add_chunk_to_lanes(double* hi, double* lo, const real* x, Py_ssize_t n) noexcept nogil:
+# Functions of their own, not inlined: the compiler then keeps the constants in registers.
+
+cdef void sum_block(double* to_hi, double* to_lo, const real* x, Py_ssize_t n) noexcept nogil:
+    cdef double hi[LANES]
+    cdef double lo[LANES]
     cdef Py_ssize_t i
+    for i in range(LANES):
+        hi[i], lo[i] = to_hi[i], to_lo[i]
     for i in range(n // LANES):
         add_to_lanes(hi, lo, x + i * LANES, LANES)
     i = n // LANES * LANES
     add_to_lanes(hi, lo, x + i, n - i)
+    for i in range(LANES):
+        to_hi[i], to_lo[i] = hi[i], lo[i]
 
+
+cdef void max_block(real* lanes, const real* x, Py_ssize_t n) noexcept nogil:
+    """NaN is passed over."""
+    cdef real top[LANES]
+    cdef Py_ssize_t i, lane
+    for lane in range(LANES):
+        top[lane] = lanes[lane]
+    for i in range(n // LANES):
+        for lane in range(LANES):
+            top[lane] = x[i * LANES + lane] if x[i * LANES + lane] > top[lane] else top[lane]
+    for i in range(n // LANES * LANES, n):
+        top[0] = x[i] if x[i] > top[0] else top[0]
+    for lane in range(LANES):
+        lanes[lane] = top[lane]
+
+
+cdef Py_ssize_t exp_block(real* e, real* terms, const real* x, Py_ssize_t n, const Row* row) noexcept nogil:
+    """exp, the same with 0 for the maximum, and how often that occurs."""
+    cdef real max = <real> row.max, shift = <real> row.shift, magic = <real> row.magic, lo = <real> row.lo
+    cdef Py_ssize_t i
+    cdef int ties = 0
+    for i in range(n):
+        ties += x[i] == max
+    for i in range(n):
+        e[i] = exp_or_nan(x[i] - shift, magic, lo)
+        terms[i] = 0 if x[i] == max else e[i]
+    return ties
+
+
+cdef void forward_block(real* y, const real* x, Py_ssize_t n, const Row* row) noexcept nogil:
+    cdef real max = <real> row.max, factor = <real> row.factor
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = (x[i] - max) - factor
+
+
+cdef void backward_of_exp_block(
+    real* y, const real* g, const real* e, Py_ssize_t n, const Row* row
+) noexcept nogil:
+    cdef real factor = <real> row.factor, factor_low = <real> row.factor_low
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = backward_of_exp(g[i], e[i], factor, factor_low)
+
+
+cdef void backward_src_block(
+    real* y, const real* g, const real* x, Py_ssize_t n, const Row* row
+) noexcept nogil:
+    cdef real shift = <real> row.shift, magic = <real> row.magic, lo = <real> row.lo
+    cdef real factor = <real> row.factor, factor_low = <real> row.factor_low
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = backward_of_exp(g[i], exp_or_nan(x[i] - shift, magic, lo), factor, factor_low)
+
+
+cdef void backward_dst_block(
+    real* y, const real* g, const real* x, Py_ssize_t n, const Row* row
+) noexcept nogil:
+    cdef real magic = <real> row.magic, lo = <real> row.lo, hi = <real> row.hi
+    cdef real factor = <real> row.factor, factor_low = <real> row.factor_low
+    cdef Py_ssize_t i
+    cdef int beyond = 0
+    for i in range(n):
+        beyond |= 1 - (x[i] <= hi)
+        y[i] = backward_of_exp(g[i], exp_in_range(x[i], magic, lo), factor, factor_low)
+    if beyond:                              # rare
+        for i in range(n):
+            y[i] = backward_beyond(g[i], x[i], magic, lo, hi, factor, factor_low)
+
+
+# ------------------------------------------------------------------------------------------------ rows
 
 cdef inline void prefetch_chunk(const Operand* op, const char* row, Py_ssize_t j, Py_ssize_t n) noexcept nogil:
     """Ask for n elements of a row from the j-th on, where the caches will not have them."""
@@ -490,12 +591,12 @@ cdef inline void sum_part(const Operand* op, const char* row, Py_ssize_t start, 
     cdef double lo[LANES]
     cdef Py_ssize_t b, j, w
     cdef const real* x
-    clear_lanes(hi, lo, LANES, like)
+    clear_lanes(hi, lo)
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         x = load(op, row + j * op.n, op.n, w, scratch)
-        add_chunk_to_lanes(hi, lo, x, w)
+        sum_block(hi, lo, x, w)
     fold_lanes(hi, lo, LANES, 1, like)
     total[0] = lane_sum(hi, lo, 0, like)
 
@@ -505,7 +606,7 @@ cdef inline void max_part(const Operand* op, const char* row, Py_ssize_t start, 
     """The maximum, NaN passed over."""
     cdef real scratch[CHUNK]
     cdef real lanes[LANES]
-    cdef Py_ssize_t b, j, i, w, lane
+    cdef Py_ssize_t b, j, w, lane
     cdef const real* x
     for lane in range(LANES):
         lanes[lane] = -INFINITY
@@ -513,11 +614,7 @@ cdef inline void max_part(const Operand* op, const char* row, Py_ssize_t start, 
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         x = load(op, row + j * op.n, op.n, w, scratch)
-        for i in range(w // LANES):
-            for lane in range(LANES):
-                lanes[lane] = x[i * LANES + lane] if x[i * LANES + lane] > lanes[lane] else lanes[lane]
-        for i in range(w // LANES * LANES, w):
-            lanes[0] = x[i] if x[i] > lanes[0] else lanes[0]
+        max_block(<real*> lanes, x, w)
     for lane in range(1, LANES):
         lanes[0] = lanes[lane] if lanes[lane] > lanes[0] else lanes[0]
     max[0] = lanes[0]
@@ -528,34 +625,19 @@ cdef inline void exp_part(const Operand* op, const char* row, Py_ssize_t start, 
     """Sum exp over the elements below the maximum and count those at it; `kept`, if any, gets exp."""
     cdef real scratch[CHUNK]
     cdef real terms[CHUNK]
+    cdef real e[CHUNK]
     cdef double hi[LANES]
     cdef double lo[LANES]
-    cdef real max = <real> of.max, shift = <real> of.shift
-    cdef real magic = <real> of.magic, exp_lo = <real> of.lo, exp_hi = <real> of.hi
-    cdef Py_ssize_t b, j, i, w
-    cdef int ties
-    cdef real e
+    cdef Py_ssize_t b, j, w
     cdef const real* x
-    clear_lanes(hi, lo, LANES, like)
+    clear_lanes(hi, lo)
     part.ties = 0
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         x = load(op, row + j * op.n, op.n, w, scratch)
-        ties = 0
-        for i in range(w):
-            ties += x[i] == max
-        part.ties += ties
-        if kept == NULL:
-            for i in range(w):
-                e = exp_of(x[i] - shift, magic, exp_lo, exp_hi)
-                terms[i] = 0 if x[i] == max else e
-        else:
-            for i in range(w):
-                e = exp_of(x[i] - shift, magic, exp_lo, exp_hi)
-                kept[j + i] = e
-                terms[i] = 0 if x[i] == max else e
-        add_chunk_to_lanes(hi, lo, <const real*> terms, w)
+        part.ties += exp_block(<real*> e if kept == NULL else kept + j, <real*> terms, x, w, of)
+        sum_block(hi, lo, <const real*> terms, w)
     fold_lanes(hi, lo, LANES, 1, like)
     part.others = lane_sum(hi, lo, 0, like)
 
@@ -567,14 +649,10 @@ cdef inline void write_part(const Problem* p, const char* diff_dst, const char* 
     cdef real src_scratch[CHUNK]
     cdef real diff_dst_scratch[CHUNK]
     cdef real scratch[CHUNK]
-    cdef real max = <real> of.max, shift = <real> of.shift
-    cdef real factor = <real> of.factor, factor_low = <real> of.factor_low
-    cdef real magic = <real> of.magic, exp_lo = <real> of.lo, exp_hi = <real> of.hi
-    cdef Py_ssize_t b, j, i, w
+    cdef Py_ssize_t b, j, w
     cdef const real* x
     cdef const real* g
     cdef real* y
-    cdef int beyond
     # Loops vectorise only where the result is not what they read from.
     cdef bint direct = (p.out.n == sizeof(real) and is_native(p.out.dtype, like) and not p.out.streamed
                         and out != diff_dst and out != src)
@@ -591,24 +669,15 @@ cdef inline void write_part(const Problem* p, const char* diff_dst, const char* 
             x = kept + j
         y = <real*> (out + j * p.out.n) if direct else <real*> scratch
         if p.form == LOG_SOFTMAX:
-            for i in range(w):
-                y[i] = (x[i] - max) - factor
+            forward_block(y, x, w, of)
         else:
             g = load(&p.diff_dst, diff_dst + j * p.diff_dst.n, p.diff_dst.n, w, diff_dst_scratch)
             if kept != NULL:
-                for i in range(w):
-                    y[i] = backward_of_exp(g[i], x[i], factor, factor_low)
-            elif p.form == BACKWARD_DST:    # shift is 0; NaN and what exceeds exp_hi are rare
-                beyond = 0
-                for i in range(w):
-                    beyond |= 1 - (x[i] <= exp_hi)
-                    y[i] = backward_of_exp(g[i], exp_in_range(x[i], magic, exp_lo), factor, factor_low)
-                if beyond:
-                    for i in range(w):
-                        y[i] = backward_of(g[i], x[i], magic, exp_lo, exp_hi, factor, factor_low)
+                backward_of_exp_block(y, g, x, w, of)
+            elif p.form == BACKWARD_DST:
+                backward_dst_block(y, g, x, w, of)
             else:
-                for i in range(w):
-                    y[i] = backward_of(g[i], x[i] - shift, magic, exp_lo, exp_hi, factor, factor_low)
+                backward_src_block(y, g, x, w, of)
         if not direct:
             store(&p.out, out + j * p.out.n, p.out.n, w, <const real*> y)
 
@@ -699,250 +768,380 @@ cdef void rows(const Problem* p, Py_ssize_t count, int threads, const real* like
 
 # --------------------------------------------------------------------------------------------- columns
 
-cdef struct Slab:               # some rows of a tile, in the arithmetic's type
-    const char* data
-    Py_ssize_t pitch            # bytes from one row of it to the next
+# The columns of all of `outer` are counted on: column q is [q // inner, :, q % inner]. A tile is `width`
+# neighbours of them; in scratch a row of a tile is adjacent, in the arithmetic's type, and `pitch` elements
+# from the next. `pitch` is a multiple of LANES: what exceeds `width` is computed in vain.
 
 cdef struct Workspace:          # of one thread; doubles hold floats as well
-    double diff_dst[STAGE]
+    double diff_dst[STAGE]      # a tile if it fits, else a slab of some of its rows
     double src[STAGE]
-    double exp[STAGE]
-    double flat[STAGE]
-    double hi[LANES * TILE]
+    double result[SLAB]
+    double flat[SLAB]
+    double hi[LANES * TILE]     # the lanes of LANES columns, then those of the next
     double lo[LANES * TILE]
-    double terms[TILE]
-    double max[TILE]
+    double max[TILE]            # as in Row
     double shift[TILE]
     double magic[TILE]
     double exp_lo[TILE]
     double exp_hi[TILE]
     double factor[TILE]
     double factor_low[TILE]
+    double boost[TILE]
     double diff_dst_hi[TILE]
     double diff_dst_lo[TILE]
     double others_hi[TILE]
     double others_lo[TILE]
     double ties[TILE]
-    double boost[TILE]
 
 
-cdef inline void prefetch_row(Slab slab, Py_ssize_t i, Py_ssize_t width, const real* scratch) noexcept nogil:
-    """Ask for row i, unless it is in scratch already."""
-    if slab.data != <const char*> scratch:
-        prefetch(slab.data + i * slab.pitch, width * sizeof(real))
-
-
-cdef inline void turn(real* to, const real* x, Py_ssize_t height, Py_ssize_t width) noexcept nogil:
-    """`width` rows of `height` elements to `height` rows of `width`."""
-    cdef real group[LANES]
-    cdef Py_ssize_t b, i, c
-    for b in range(width // LANES):
-        for i in range(height):
-            for c in range(LANES):
-                group[c] = x[(b * LANES + c) * height + i]
-            for c in range(LANES):
-                to[i * width + b * LANES + c] = group[c]
-    for c in range(width // LANES * LANES, width):
-        for i in range(height):
-            to[i * width + c] = x[c * height + i]
-
-
-cdef inline Slab load_slab(const Operand* op, const char* at, Py_ssize_t height, Py_ssize_t width,
-                           bint copy, real* scratch, real* flat) noexcept nogil:
-    cdef real line[TURN]
-    cdef const real* x
-    cdef Py_ssize_t i, c, first, length, b
-    if not copy and op.inner == sizeof(real) and is_native(op.dtype, <const real*> scratch):
-        return Slab(at, op.n)
-    if op.turned and op.n == op.itemsize and op.inner == height * op.itemsize:
-        x = load(op, at, op.itemsize, height * width, flat)     # short rows, one behind the other
-        turn(scratch, x, height, width)
-    elif op.turned:
-        for b in range(blocks(height, TURN)):
-            first = b * TURN
-            length = min(TURN, height - first)
-            for c in range(width):
-                x = load(op, at + c * op.inner + first * op.n, op.n, length, <real*> line)
-                for i in range(length):
-                    scratch[(first + i) * width + c] = x[i]
+cdef inline void turn(char* to, Py_ssize_t to_pitch, const char* source, Py_ssize_t source_pitch,
+                      Py_ssize_t rows, Py_ssize_t columns, const real* like) noexcept nogil:
+    if real is float:
+        turn_f32(to, to_pitch, source, source_pitch, rows, columns)
     else:
-        for i in range(height):
-            if i + AHEAD < height and op.inner == op.itemsize:
-                prefetch(at + (i + AHEAD) * op.n, width * op.itemsize)
-            load_into(scratch + i * width, op, at + i * op.n, op.inner, width)
-    return Slab(<const char*> scratch, width * sizeof(real))
+        turn_f64(to, to_pitch, source, source_pitch, rows, columns)
+
+
+cdef inline void load_turned(const Operand* op, const char* at, Py_ssize_t height, Py_ssize_t width,
+                             real* to, Py_ssize_t pitch, real* flat) noexcept nogil:
+    cdef Py_ssize_t c
+    if op.n == sizeof(real) and is_native(op.dtype, <const real*> flat):
+        turn(<char*> to, pitch * sizeof(real), at, op.inner, width, height, <const real*> flat)
+        return
+    if op.n == op.itemsize and op.inner == height * op.itemsize:
+        load_into(flat, op, at, op.itemsize, height * width)
+    else:
+        for c in range(width):
+            load_into(flat + c * height, op, at + c * op.inner, op.n, height)
+    turn(<char*> to, pitch * sizeof(real), <const char*> flat, height * sizeof(real), width, height,
+         <const real*> flat)
 
 
 cdef inline void store_turned(const Operand* op, char* at, Py_ssize_t height, Py_ssize_t width,
-                              const real* x, real* flat) noexcept nogil:
-    cdef real line[TURN]
-    cdef Py_ssize_t i, c, first, length, b
-    if op.n == op.itemsize and op.inner == height * op.itemsize:
-        turn(flat, x, width, height)
-        store(op, at, op.itemsize, height * width, <const real*> flat)
+                              const real* x, Py_ssize_t pitch, real* flat) noexcept nogil:
+    cdef Py_ssize_t c
+    if op.n == sizeof(real) and is_native(op.dtype, x) and not op.streamed:
+        turn(at, op.inner, <const char*> x, pitch * sizeof(real), height, width, x)
         return
-    for b in range(blocks(height, TURN)):
-        first = b * TURN
-        length = min(TURN, height - first)
+    turn(<char*> flat, height * sizeof(real), <const char*> x, pitch * sizeof(real), height, width, x)
+    if op.n == op.itemsize and op.inner == height * op.itemsize:
+        store(op, at, op.itemsize, height * width, <const real*> flat)
+    else:
         for c in range(width):
-            for i in range(length):
-                line[i] = x[(first + i) * width + c]
-            store(op, at + c * op.inner + first * op.n, op.n, length, <const real*> line)
+            store(op, at + c * op.inner, op.n, height, <const real*> (flat + c * height))
 
 
-cdef inline void add_row_to_lanes(Workspace* w, double* sum_hi, double* sum_lo, Py_ssize_t j, Py_ssize_t n,
-                                  Py_ssize_t part, const real* x, Py_ssize_t width) noexcept nogil:
-    """Element j of each column; where a part ends, its sum is added to those of the parts before."""
-    cdef Sum s
-    cdef Py_ssize_t lane = j % LANES * width, c
-    cdef Py_ssize_t before = j % part                # elements of this part that came before
-    if before < LANES:
-        clear_lanes(w.hi + lane, w.lo + lane, width, x)
-    add_to_lanes(w.hi + lane, w.lo + lane, x, width)
-    if before + 1 == part or j + 1 == n:
-        fold_lanes(w.hi, w.lo, min(before + 1, <Py_ssize_t> LANES), width, x)
-        for c in range(width):
-            s = add(Sum(sum_hi[c], sum_lo[c]), lane_sum(w.hi, w.lo, c, x))
-            sum_hi[c] = s.hi
-            sum_lo[c] = s.lo
+cdef inline char* locate_column(const Problem* p, const Operand* op, Py_ssize_t q) noexcept nogil:
+    return locate(p, op, q // p.inner) + q % p.inner * op.inner
 
 
-cdef void one_tile(const Problem* p, Py_ssize_t outer, Py_ssize_t first, Py_ssize_t width, Workspace* w,
+cdef inline void load_slab(const Problem* p, const Operand* op, Py_ssize_t first, Py_ssize_t width,
+                           Py_ssize_t start, Py_ssize_t height, real* to, Py_ssize_t pitch,
+                           real* flat) noexcept nogil:
+    """`height` rows of a tile, from row `start` on."""
+    cdef Py_ssize_t c = 0, i, run
+    cdef const char* at
+    while c < width:
+        run = min(width - c, p.inner - (first + c) % p.inner)
+        at = locate_column(p, op, first + c) + start * op.n
+        if op.turned:
+            load_turned(op, at, height, run, to + c, pitch, flat)
+        else:
+            for i in range(height):
+                if op.inner == op.itemsize:
+                    prefetch(at + (i + AHEAD) * op.n, run * op.itemsize)
+                load_into(to + i * pitch + c, op, at + i * op.n, op.inner, run)
+        c += run
+    if width < pitch:                       # the column in vain: anything that is not slow
+        for i in range(height):
+            for c in range(width, pitch):
+                to[i * pitch + c] = 0
+
+
+cdef inline void store_slab(const Problem* p, const Operand* op, Py_ssize_t first, Py_ssize_t width,
+                            Py_ssize_t start, Py_ssize_t height, const real* x, Py_ssize_t pitch,
+                            real* flat) noexcept nogil:
+    cdef Py_ssize_t c = 0, i, run
+    cdef char* at
+    while c < width:
+        run = min(width - c, p.inner - (first + c) % p.inner)
+        at = locate_column(p, op, first + c) + start * op.n
+        if op.turned:
+            store_turned(op, at, height, run, x + c, pitch, flat)
+        else:
+            for i in range(height):
+                store(op, at + i * op.n, op.inner, run, x + i * pitch + c)
+        c += run
+
+
+cdef void max_slab(real* max, const real* x, Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
+    """The maximum of each column, NaN passed over."""
+    cdef Py_ssize_t b, s, i, c
+    cdef real top[LANES]
+    for b in range(pitch // LANES):
+        s = b * LANES
+        for c in range(LANES):
+            top[c] = max[s + c]
+        for i in range(height):
+            for c in range(LANES):
+                top[c] = x[i * pitch + s + c] if x[i * pitch + s + c] > top[c] else top[c]
+        for c in range(LANES):
+            max[s + c] = top[c]
+
+
+cdef void exp_slab(Workspace* w, real* terms, real* x, Py_ssize_t height, Py_ssize_t pitch,
+                   bint keep) noexcept nogil:
+    """exp of what is below the maximum, 0 at it, and how often that was; `keep` leaves exp in x."""
+    cdef Py_ssize_t i, c
+    cdef const real* max = <const real*> w.max
+    cdef const real* shift = <const real*> w.shift
+    cdef const real* magic = <const real*> w.magic
+    cdef const real* exp_lo = <const real*> w.exp_lo
+    cdef real ties[TILE]
+    cdef real e
+    for c in range(pitch):
+        ties[c] = 0
+    for i in range(height):
+        for c in range(pitch):
+            e = exp_or_nan(x[c] - shift[c], magic[c], exp_lo[c])
+            terms[c] = 0 if x[c] == max[c] else e
+            ties[c] += <real> 1 if x[c] == max[c] else <real> 0
+            if keep:
+                x[c] = e
+        x += pitch
+        terms += pitch
+    for c in range(pitch):
+        w.ties[c] += ties[c]
+
+
+cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, Py_ssize_t height,
+                   Py_ssize_t pitch, bint begins, bint ends, Py_ssize_t used) noexcept nogil:
+    """Add the rows of a slab to the lanes of their columns.
+
+    LANES columns at a time and lane by lane, so that the sums of a lane stay in registers. The slab `begins` a
+    part, or `ends` one: then the part's sum, in its first `used` lanes, is added to those of the parts before.
+    """
+    cdef Py_ssize_t b, s, lane, k, c
+    cdef double hi[LANES]
+    cdef double lo[LANES]
+    cdef double* lanes_hi
+    cdef double* lanes_lo
+    cdef Sum sum
+    for b in range(pitch // LANES):
+        s = b * LANES
+        lanes_hi = w.hi + s * LANES
+        lanes_lo = w.lo + s * LANES
+        for lane in range(min(<Py_ssize_t> LANES, height)):
+            for c in range(LANES):
+                hi[c] = 0 if begins else lanes_hi[lane * LANES + c]
+                lo[c] = 0 if begins else lanes_lo[lane * LANES + c]
+            for k in range(blocks(height - lane, LANES)):
+                add_to_lanes(hi, lo, x + (lane + k * LANES) * pitch + s, LANES)
+            for c in range(LANES):
+                lanes_hi[lane * LANES + c] = hi[c]
+                if real is double:
+                    lanes_lo[lane * LANES + c] = lo[c]
+        if ends:
+            fold_lanes(lanes_hi, lanes_lo, used, LANES, x)
+            for c in range(LANES):
+                sum = add(Sum(sum_hi[s + c], sum_lo[s + c]), lane_sum(lanes_hi, lanes_lo, c, x))
+                sum_hi[s + c] = sum.hi
+                sum_lo[s + c] = sum.lo
+
+
+cdef void forward_slab(const Workspace* w, real* y, const real* x, Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
+    cdef const real* max = <const real*> w.max
+    cdef const real* factor = <const real*> w.factor
+    cdef Py_ssize_t i, c
+    for i in range(height):
+        for c in range(pitch):
+            y[c] = (x[c] - max[c]) - factor[c]
+        x, y = x + pitch, y + pitch
+
+
+cdef void backward_of_exp_slab(const Workspace* w, real* y, const real* g, const real* e,
+                               Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
+    cdef const real* factor = <const real*> w.factor
+    cdef const real* factor_low = <const real*> w.factor_low
+    cdef Py_ssize_t i, c
+    for i in range(height):
+        for c in range(pitch):
+            y[c] = backward_of_exp(g[c], e[c], factor[c], factor_low[c])
+        g, e, y = g + pitch, e + pitch, y + pitch
+
+
+cdef void backward_src_slab(const Workspace* w, real* y, const real* g, const real* x,
+                            Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
+    cdef const real* factor = <const real*> w.factor
+    cdef const real* factor_low = <const real*> w.factor_low
+    cdef const real* shift = <const real*> w.shift
+    cdef const real* magic = <const real*> w.magic
+    cdef const real* lo = <const real*> w.exp_lo
+    cdef Py_ssize_t i, c
+    for i in range(height):
+        for c in range(pitch):
+            y[c] = backward_of_exp(g[c], exp_or_nan(x[c] - shift[c], magic[c], lo[c]), factor[c], factor_low[c])
+        g, x, y = g + pitch, x + pitch, y + pitch
+
+
+cdef void backward_dst_slab(const Workspace* w, real* y, const real* g, const real* x,
+                            Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
+    cdef const real* factor = <const real*> w.factor
+    cdef const real* factor_low = <const real*> w.factor_low
+    cdef const real* magic = <const real*> w.magic
+    cdef const real* lo = <const real*> w.exp_lo
+    cdef const real* hi = <const real*> w.exp_hi
+    cdef Py_ssize_t i, c
+    cdef int beyond
+    for i in range(height):
+        beyond = 0
+        for c in range(pitch):
+            beyond |= 1 - (x[c] <= hi[c])
+            y[c] = backward_of_exp(g[c], exp_in_range(x[c], magic[c], lo[c]), factor[c], factor_low[c])
+        if beyond:
+            for c in range(pitch):
+                y[c] = backward_beyond(g[c], x[c], magic[c], lo[c], hi[c], factor[c], factor_low[c])
+        g, x, y = g + pitch, x + pitch, y + pitch
+
+
+cdef inline void set_column(Workspace* w, Py_ssize_t c, const Row* row, const real* like) noexcept nogil:
+    (<real*> w.shift)[c] = <real> row.shift
+    (<real*> w.magic)[c] = <real> row.magic
+    (<real*> w.exp_lo)[c] = <real> row.lo
+    (<real*> w.exp_hi)[c] = <real> row.hi
+    w.boost[c] = row.boost
+    w.diff_dst_hi[c] = row.diff_dst.hi
+    w.diff_dst_lo[c] = row.diff_dst.lo
+
+
+cdef inline void get_column(const Workspace* w, Py_ssize_t c, Row* row, const real* like) noexcept nogil:
+    row.max = (<const real*> w.max)[c]
+    row.shift = (<const real*> w.shift)[c]
+    row.magic = (<const real*> w.magic)[c]
+    row.boost = w.boost[c]
+    row.diff_dst.hi = w.diff_dst_hi[c]
+    row.diff_dst.lo = w.diff_dst_lo[c]
+
+
+cdef inline void set_column_factor(Workspace* w, Py_ssize_t c, const Row* row, const real* like) noexcept nogil:
+    (<real*> w.factor)[c] = <real> row.factor
+    (<real*> w.factor_low)[c] = <real> row.factor_low
+
+
+cdef inline Py_ssize_t slab_height(Py_ssize_t n, Py_ssize_t j, Py_ssize_t pitch) noexcept nogil:
+    """Rows from j on that are loaded, computed and stored together: whole rounds of the lanes, within a part."""
+    cdef Py_ssize_t part = part_length(n), most = SLAB // pitch
+    if n <= most:
+        return n
+    return min(most // LANES * LANES, min(n, (j // part + 1) * part) - j)
+
+
+cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspace* w,
                    const real* like) noexcept nogil:
-    """`width` neighbouring columns, each from its first element to its last."""
-    cdef char* diff_dst = locate(p, &p.diff_dst, outer) + first * p.diff_dst.inner
-    cdef char* src = locate(p, &p.src, outer) + first * p.src.inner
-    cdef char* out = locate(p, &p.out, outer) + first * p.out.inner
-    cdef real* diff_dst_scratch = <real*> w.diff_dst
-    cdef real* src_scratch = <real*> w.src
-    cdef real* result = <real*> w.exp
-    cdef real* flat = <real*> w.flat
-    cdef real* terms = <real*> w.terms
-    cdef real* max = <real*> w.max
-    cdef real* shift = <real*> w.shift
-    cdef real* magic = <real*> w.magic
-    cdef real* exp_lo = <real*> w.exp_lo
-    cdef real* exp_hi = <real*> w.exp_hi
-    cdef real* factor = <real*> w.factor
-    cdef real* factor_low = <real*> w.factor_low
-    cdef Py_ssize_t room = STAGE * sizeof(double) // sizeof(real) // width
-    cdef bint whole = p.n <= room           # the tile fits the scratch: what is loaded or computed stays
-    cdef Row row
+    """`width` columns, each from its first element to its last."""
+    cdef Py_ssize_t n = p.n, part = part_length(n), pitch = blocks(width, LANES) * LANES
+    cdef bint whole = n * pitch <= <Py_ssize_t> (sizeof(w.src) // sizeof(real))    # what is loaded stays
     cdef bint kept = whole and p.form == BACKWARD_SRC
-    cdef Py_ssize_t slab = p.n if whole else room
-    cdef Py_ssize_t part = part_length(p.n), b, j, i, c, height
-    cdef Slab gs = Slab(NULL, 0), xs = Slab(NULL, 0)
-    cdef const real* x
-    cdef const real* g
-    cdef real* y
+    cdef Py_ssize_t j, c, height, used
+    cdef bint begins, ends
+    cdef real* result = <real*> w.result
+    cdef real* flat = <real*> w.flat
+    cdef real* gs = <real*> w.diff_dst
+    cdef real* xs = <real*> w.src
+    cdef Row row
 
-    for c in range(width):
+    for c in range(pitch):
         w.diff_dst_hi[c] = w.diff_dst_lo[c] = w.others_hi[c] = w.others_lo[c] = w.ties[c] = 0
-        max[c] = -INFINITY
+        (<real*> w.max)[c] = -INFINITY
 
     # First pass: the sum of diff_dst and the maximum of src.
-    for b in range(blocks(p.n, slab)):
-        j = b * slab
-        height = min(slab, p.n - j)
+    j = 0
+    while j < n:
+        height = slab_height(n, j, pitch)
+        begins = j % part == 0
+        used = min(j % part + height, <Py_ssize_t> LANES)
+        ends = (j + height) % part == 0 or j + height == n
+        if whole:
+            gs = <real*> w.diff_dst + j * pitch
+            xs = <real*> w.src + j * pitch
         if p.form != LOG_SOFTMAX:
-            gs = load_slab(&p.diff_dst, diff_dst + j * p.diff_dst.n, height, width, whole, diff_dst_scratch, flat)
-            for i in range(height):
-                g = <const real*> (gs.data + i * gs.pitch)
-                if i + AHEAD < height:
-                    prefetch_row(gs, i + AHEAD, width, <const real*> diff_dst_scratch)
-                add_row_to_lanes(w, w.diff_dst_hi, w.diff_dst_lo, j + i, p.n, part, g, width)
+            load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
+            sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, <const real*> gs, height, pitch, begins, ends, used)
         if p.form != BACKWARD_DST:
-            xs = load_slab(&p.src, src + j * p.src.n, height, width, whole, src_scratch, flat)
-            for i in range(height):
-                x = <const real*> (xs.data + i * xs.pitch)
-                for c in range(width):
-                    max[c] = x[c] if x[c] > max[c] else max[c]
+            load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
+            max_slab(<real*> w.max, <const real*> xs, height, pitch)
+        j += height
 
-    for c in range(width):
-        begin_row(p.form, &row, max[c], p.n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
-        w.diff_dst_hi[c] = row.diff_dst.hi
-        w.diff_dst_lo[c] = row.diff_dst.lo
-        w.boost[c] = row.boost
-        shift[c] = <real> row.shift
-        magic[c] = <real> row.magic
-        exp_lo[c] = <real> row.lo
-        exp_hi[c] = <real> row.hi
-        factor[c] = <real> row.factor
-        factor_low[c] = <real> row.factor_low
+    for c in range(pitch):
+        begin_row(p.form, &row, (<const real*> w.max)[c], n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
+        set_column(w, c, &row, like)
+        set_column_factor(w, c, &row, like)
 
     # Second pass: exp, its sum below the maximum, and the number of elements at it.
     if p.form != BACKWARD_DST:
-        for b in range(blocks(p.n, slab)):
-            j = b * slab
-            height = min(slab, p.n - j)
-            if not whole:
-                xs = load_slab(&p.src, src + j * p.src.n, height, width, False, src_scratch, flat)
-            for i in range(height):
-                x = <const real*> (xs.data + i * xs.pitch)
-                y = result + i * width
-                for c in range(width):
-                    y[c] = exp_of(x[c] - shift[c], magic[c], exp_lo[c], exp_hi[c])
-                for c in range(width):
-                    terms[c] = 0 if x[c] == max[c] else y[c]
-                    w.ties[c] += x[c] == max[c]
-                add_row_to_lanes(w, w.others_hi, w.others_lo, j + i, p.n, part, <const real*> terms, width)
-        for c in range(width):
-            row.max = max[c]
-            row.shift = shift[c]
-            row.magic = magic[c]
-            row.boost = w.boost[c]
-            row.diff_dst = Sum(w.diff_dst_hi[c], w.diff_dst_lo[c])
-            finish_row(p.form, &row, Sum(w.others_hi[c], w.others_lo[c]), w.ties[c], like)
-            factor[c] = <real> row.factor
-            factor_low[c] = <real> row.factor_low
+        j = 0
+        while j < n:
+            height = slab_height(n, j, pitch)
+            begins = j % part == 0
+            used = min(j % part + height, <Py_ssize_t> LANES)
+            ends = (j + height) % part == 0 or j + height == n
+            if whole:
+                xs = <real*> w.src + j * pitch
+            else:
+                load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
+            if kept:
+                exp_slab(w, result, xs, height, pitch, True)
+            else:
+                exp_slab(w, result, xs, height, pitch, False)
+            sum_slab(w, w.others_hi, w.others_lo, <const real*> result, height, pitch, begins, ends, used)
+            j += height
+        if p.form == BACKWARD_SRC:
+            for c in range(pitch):
+                get_column(w, c, &row, like)
+                finish_backward(&row, Sum(w.others_hi[c], w.others_lo[c]), w.ties[c], like)
+                set_column_factor(w, c, &row, like)
+        else:
+            for c in range(pitch):
+                get_column(w, c, &row, like)
+                finish_forward(&row, Sum(w.others_hi[c], w.others_lo[c]), w.ties[c], like)
+                set_column_factor(w, c, &row, like)
 
     # Last pass: the result.
-    for b in range(blocks(p.n, slab)):
-        j = b * slab
-        height = min(slab, p.n - j)
+    j = 0
+    while j < n:
+        height = slab_height(n, j, pitch)
+        if whole:
+            gs = <real*> w.diff_dst + j * pitch
+            xs = <real*> w.src + j * pitch
+        elif p.form != LOG_SOFTMAX:
+            load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
         if not whole or p.form == BACKWARD_DST:
-            xs = load_slab(&p.src, src + j * p.src.n, height, width, False, src_scratch, flat)
-        if not whole and p.form != LOG_SOFTMAX:
-            gs = load_slab(&p.diff_dst, diff_dst + j * p.diff_dst.n, height, width, False, diff_dst_scratch, flat)
-        for i in range(height):
-            x = <const real*> (xs.data + i * xs.pitch)
-            g = <const real*> (gs.data + i * gs.pitch)
-            if i + AHEAD < height:
-                prefetch_row(xs, i + AHEAD, width, <const real*> src_scratch)
-                prefetch_row(gs, i + AHEAD, width, <const real*> diff_dst_scratch)
-            y = result + i * width if p.out.turned or kept else terms
-            if p.form == LOG_SOFTMAX:
-                for c in range(width):
-                    y[c] = (x[c] - max[c]) - factor[c]
-            elif kept:
-                for c in range(width):
-                    y[c] = backward_of_exp(g[c], y[c], factor[c], factor_low[c])
-            else:
-                for c in range(width):
-                    y[c] = backward_of(
-                        g[c], x[c] - shift[c], magic[c], exp_lo[c], exp_hi[c], factor[c], factor_low[c])
-            if not p.out.turned:
-                store(&p.out, out + (j + i) * p.out.n, p.out.inner, width, <const real*> y)
-        if p.out.turned:
-            store_turned(&p.out, out + j * p.out.n, height, width, <const real*> result, flat)
+            load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
+        if p.form == LOG_SOFTMAX:
+            forward_slab(w, result, xs, height, pitch)
+        elif kept:
+            backward_of_exp_slab(w, result, gs, xs, height, pitch)
+        elif p.form == BACKWARD_DST:
+            backward_dst_slab(w, result, gs, xs, height, pitch)
+        else:
+            backward_src_slab(w, result, gs, xs, height, pitch)
+        store_slab(p, &p.out, first, width, j, height, <const real*> result, pitch, flat)
+        j += height
     stream_end()
 
 
-cdef void columns(const Problem* p, Py_ssize_t outer, Py_ssize_t width, Workspace* workspaces, int threads,
+cdef void columns(const Problem* p, Py_ssize_t count, Py_ssize_t width, Workspace* workspaces, int threads,
                   const real* like) noexcept nogil:
-    cdef Py_ssize_t across = blocks(p.inner, width), i
-    for i in prange(outer * across, schedule="static", num_threads=threads, use_threads_if=threads > 1):
-        one_tile(p, i // across, i % across * width, min(width, p.inner - i % across * width),
-                 workspaces + threadid(), like)
+    cdef Py_ssize_t i
+    for i in prange(blocks(count, width), schedule="static", num_threads=threads, use_threads_if=threads > 1):
+        one_tile(p, i * width, min(width, count - i * width), workspaces + threadid(), like)
 
 
-cdef Py_ssize_t tile_width(const Problem* p, Py_ssize_t outer, int threads) noexcept:
-    """Columns in a tile: as many as pay, alike, and enough tiles for all threads."""
-    cdef Py_ssize_t most = TURNED_TILE if p.diff_dst.turned or p.src.turned or p.out.turned else TILE
-    cdef Py_ssize_t across = blocks(p.inner, most)
-    if outer * across < threads:
-        across = min(<Py_ssize_t> threads, blocks(p.inner, LANES))
-    return blocks(blocks(p.inner, across), LANES) * LANES
+cdef Py_ssize_t tile_width(Py_ssize_t n, Py_ssize_t count, int threads) noexcept:
+    """Columns in a tile: as many as keep it in the caches, and enough tiles for all threads."""
+    cdef Py_ssize_t most = min(max(SLAB // n, <Py_ssize_t> NARROW), <Py_ssize_t> TILE) // LANES * LANES
+    cdef Py_ssize_t tiles = blocks(blocks(count, most), threads) * threads
+    return blocks(blocks(count, tiles), LANES) * LANES
 
 
 # ---------------------------------------------------------------------------------------------- Python
@@ -1012,15 +1211,15 @@ def run(form, wide, by_columns, list arrays, tuple loops, threads):
         p.loops[d] = loops[d][0]
         tasks *= p.loops[d]
     if in_columns:
-        width = tile_width(&p, tasks, team)
+        width = tile_width(p.n, tasks * p.inner, team)
         workspaces = <Workspace*> PyMem_RawMalloc(team * sizeof(Workspace))
         if workspaces == NULL:
             raise MemoryError
     with nogil:
         if in_columns and in_double:
-            columns(&p, tasks, width, workspaces, team, &as_double)
+            columns(&p, tasks * p.inner, width, workspaces, team, &as_double)
         elif in_columns:
-            columns(&p, tasks, width, workspaces, team, &as_float)
+            columns(&p, tasks * p.inner, width, workspaces, team, &as_float)
         elif in_double:
             rows(&p, tasks, team, &as_double)
         else:

@@ -48,6 +48,8 @@ static inline double fma_f64(double a, double b, double c) { return a * b + c; }
 
 #define MAGIC_F32 0x1.8p+23f
 #define MAGIC_F64 0x1.8p+52
+#define BIAS_F32 127.0f
+#define BIAS_F64 1023.0
 
 /* ln 2 in two parts, the first short enough that k times it is exact without fused multiply-add. */
 #define LN_2_HIGH_F32 0x1.63p-1f
@@ -55,34 +57,39 @@ static inline double fma_f64(double a, double b, double c) { return a * b + c; }
 #define LN_2_HIGH_F64 0x1.62e42feep-1
 #define LN_2_LOW_F64 0x1.a39ef35793c76p-33
 
-/* q is minimax over |r| <= 1.002 ln(2) / 2, its error 2^-28.3 of e^r. About 0.7 ulp in all. */
-static inline float exp_in_range_f32(float x, float magic, float lo)
+/* 1 + (r + r^2 q(r)); q is minimax over |r| <= 1.002 ln(2) / 2, its error 2^-28.3 of e^r. About 0.7 ulp in all. */
+static inline float exp_reduced_f32(float x, float k)
 {
-    float t = fma_f32(x, (float)LOG2_E, magic);
-    float k = t - magic;
     float r = fma_f32(k, -LN_2_LOW_F32, fma_f32(k, -LN_2_HIGH_F32, x));
-    float q, y;
+    float q;
     q = fma_f32(0x1.6a2276p-10f, r, 0x1.123b04p-7f);
     q = fma_f32(q, r, 0x1.5558f8p-5f);
     q = fma_f32(q, r, 0x1.55549p-3f);
     q = fma_f32(q, r, 0x1.fffffcp-2f);
-    y = 1.0f + fma_f32(r * r, q, r);
+    return 1.0f + fma_f32(r * r, q, r);
+}
+
+static inline float exp_in_range_f32(float x, float magic, float lo)
+{
+    float t = fma_f32(x, (float)LOG2_E, magic);
+    float y = exp_reduced_f32(x, t - magic);
     y = f32_of_bits(bits_of_f32(y) + (bits_of_f32(t) << 23));
     return x < lo ? 0.0f : y;
 }
 
-static inline float exp_f32(float x, float magic, float lo, float hi)
+static inline float exp_or_nan_f32(float x, float magic, float lo)
 {
-    return x <= hi ? exp_in_range_f32(x, magic, lo) : x + INFINITY;
+    float t = fma_f32(x, (float)LOG2_E, magic);
+    float y = exp_reduced_f32(x, t - magic);
+    y *= f32_of_bits(bits_of_f32(t) << 23);
+    return x < lo ? 0.0f : y;
 }
 
-/* As above, error 2^-57.9. The exact result is nearly the sum of the returned value and *tail. */
-static inline double exp_f64_with_tail(double x, double magic, double lo, double *tail)
+/* As above, error 2^-57.9, as 1 + *s. */
+static inline double exp_reduced_f64(double x, double k, double *s)
 {
-    double t = fma_f64(x, LOG2_E, magic);
-    double k = t - magic;
     double r = fma_f64(k, -LN_2_LOW_F64, fma_f64(k, -LN_2_HIGH_F64, x));
-    double q, s, y;
+    double q;
     q = fma_f64(0x1.ad7e8a1bb997dp-26, r, 0x1.28ae34601dab8p-22);
     q = fma_f64(q, r, 0x1.71df271f4324p-19);
     q = fma_f64(q, r, 0x1.a019994461daep-16);
@@ -92,22 +99,32 @@ static inline double exp_f64_with_tail(double x, double magic, double lo, double
     q = fma_f64(q, r, 0x1.5555555550754p-5);
     q = fma_f64(q, r, 0x1.55555555554f8p-3);
     q = fma_f64(q, r, 0x1.000000000000ap-1);
-    s = fma_f64(r * r, q, r);
-    y = 1.0 + s;
-    *tail = (s - (y - 1.0)) * f64_of_bits((1023ull << 52) + (bits_of_f64(t) << 52));
-    y = f64_of_bits(bits_of_f64(y) + (bits_of_f64(t) << 52));
-    return x < lo ? 0.0 : y;
+    *s = fma_f64(r * r, q, r);
+    return 1.0 + *s;
 }
 
 static inline double exp_in_range_f64(double x, double magic, double lo)
 {
-    double tail;
-    return exp_f64_with_tail(x, magic, lo, &tail);
+    double t = fma_f64(x, LOG2_E, magic), s;
+    double y = exp_reduced_f64(x, t - magic, &s);
+    y = f64_of_bits(bits_of_f64(y) + (bits_of_f64(t) << 52));
+    return x < lo ? 0.0 : y;
 }
 
-static inline double exp_f64(double x, double magic, double lo, double hi)
+/* The exact result is nearly the sum of the returned value and *tail. */
+static inline double exp_f64_with_tail(double x, double magic, double lo, double *tail)
 {
-    return x <= hi ? exp_in_range_f64(x, magic, lo) : x + (double)INFINITY;
+    double t = fma_f64(x, LOG2_E, magic), s;
+    double y = exp_reduced_f64(x, t - magic, &s);
+    double scale = f64_of_bits(bits_of_f64(t) << 52);
+    *tail = (s - (y - 1.0)) * scale;
+    return x < lo ? 0.0 : y * scale;
+}
+
+static inline double exp_or_nan_f64(double x, double magic, double lo)
+{
+    double tail;
+    return exp_f64_with_tail(x, magic, lo, &tail);
 }
 
 /* log(1 + x + tail) for x >= 0 and a tail below half an ulp of x; about 0.6 ulp.
@@ -128,7 +145,8 @@ static inline double log1p_f64(double x, double tail)
     /* Arithmetic in uint64_t: the exponent is at least that of sqrt(1/2), since u >= 1. */
     uint64_t k = (bits_of_f64(u) - sqrt_half) >> 52;
     double f = f64_of_bits(bits_of_f64(u) - (k << 52)) - 1.0;
-    double s = f / (2.0 + f), z = s * s, half_square = 0.5 * f * f, e = (double)(int64_t)k, R;
+    double s = f / (2.0 + f), z = s * s, half_square = 0.5 * f * f, R;
+    double e = f64_of_bits(bits_of_f64(0x1p52) + k) - 0x1p52;     /* k as double: a conversion that vectorises */
     R = fma_f64(2.0 / 23, z, 2.0 / 21);
     R = fma_f64(R, z, 2.0 / 19);
     R = fma_f64(R, z, 2.0 / 17);
@@ -174,7 +192,7 @@ static inline double toward_zero_f64(double f, double rest)
 static inline float minus_product_f32(float g, float y, float f, float f_low)
 {
 #if FASTLSM_HAS_FMA
-    return fma_f32(-y, f, fma_f32(-y, f_low, g));
+    return fma_f32(y, -f, fma_f32(y, -f_low, g));
 #else
     return (float)((double)g - (double)y * ((double)f + (double)f_low));
 #endif
@@ -183,7 +201,7 @@ static inline float minus_product_f32(float g, float y, float f, float f_low)
 static inline double minus_product_f64(double g, double y, double f, double f_low)
 {
 #if FASTLSM_HAS_FMA
-    return fma_f64(-y, f, fma_f64(-y, f_low, g));
+    return fma_f64(y, -f, fma_f64(y, -f_low, g));
 #else
     /* Near the smallest normal number the product's error would be lost: not so 2^128 above it. */
     double up = fabs(g) + fabs(y * f) < 0x1p-900 ? 0x1p128 : 1.0;
