@@ -300,6 +300,14 @@ cdef inline Sum add(Sum a, Sum b) noexcept nogil:
     return Sum(s, ((a.hi - (s - t)) + (b.hi - t)) + (a.lo + b.lo))
 
 
+cdef inline Sum add_in(Sum a, Sum b, const real* like) noexcept nogil:
+    """a + b as lanes are added in arithmetic of type real."""
+    if real is float:
+        return Sum(a.hi + b.hi, 0)
+    else:
+        return add(a, b)
+
+
 cdef inline double value(Sum a) noexcept nogil:
     cdef double s = a.hi + a.lo
     return s if s == s else a.hi            # past infinity the two-sum's error is NaN
@@ -332,6 +340,19 @@ cdef inline void add_to_lanes(double* hi, double* lo, const real* x, Py_ssize_t 
             hi[i] = s
 
 
+cdef inline void add_sums(double* hi, double* lo, const double* more_hi, const double* more_lo, Py_ssize_t n,
+                          const real* like) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef Sum s
+    for i in range(n):
+        if real is float:
+            hi[i] += more_hi[i]
+        else:
+            s = add(Sum(hi[i], lo[i]), Sum(more_hi[i], more_lo[i]))
+            hi[i] = s.hi
+            lo[i] = s.lo
+
+
 cdef inline void fold_lanes(
     double* hi, double* lo, Py_ssize_t used, Py_ssize_t width, const real* like
 ) noexcept nogil:
@@ -339,16 +360,9 @@ cdef inline void fold_lanes(
 
     Lanes from `used` on hold nothing, and adding 0 would change no bit.
     """
-    cdef Py_ssize_t i, step = LANES // 2
-    cdef Sum s
+    cdef Py_ssize_t step = LANES // 2
     while step:
-        for i in range((min(used, 2 * step) - step) * width):
-            if real is float:
-                hi[i] += hi[i + step * width]
-            else:
-                s = add(Sum(hi[i], lo[i]), Sum(hi[i + step * width], lo[i + step * width]))
-                hi[i] = s.hi
-                lo[i] = s.lo
+        add_sums(hi, lo, hi + step * width, lo + step * width, (min(used, 2 * step) - step) * width, like)
         step //= 2
 
 
@@ -914,6 +928,53 @@ cdef void exp_slab(Workspace* w, real* terms, real* x, Py_ssize_t height, Py_ssi
         w.ties[c] += ties[c]
 
 
+cdef inline void merge(double* hi, double* lo, const real* x0, const real* x1, const real* x2, const real* x3,
+                       Py_ssize_t present, Py_ssize_t pitch) noexcept nogil:
+    """(x0 + x2) + (x1 + x3) of each column, as far as they are `present`: two levels of the tree of note D."""
+    cdef Py_ssize_t c
+    cdef Sum s
+    for c in range(pitch):
+        s = Sum(0.0 + x0[c], 0)             # a lane begins as 0, so that it never holds -0
+        if present > 2:
+            s = add_in(s, Sum(0.0 + x2[c], 0), x0)
+        if present == 2 or present == 3:
+            s = add_in(s, Sum(0.0 + x1[c], 0), x0)
+        if present > 3:
+            s = add_in(s, add_in(Sum(0.0 + x1[c], 0), Sum(0.0 + x3[c], 0), x0), x0)
+        hi[c] = s.hi
+        if real is double:
+            lo[c] = s.lo
+
+
+cdef void sum_few(Workspace* w, double* sum_hi, double* sum_lo, const real* x, Py_ssize_t height,
+                  Py_ssize_t pitch) noexcept nogil:
+    """sum_slab for columns of at most LANES elements: each is a lane, and the tree runs across whole rows."""
+    cdef Py_ssize_t q, c, present
+    cdef const real* at
+    cdef double* hi = w.hi
+    cdef double* lo = w.lo
+    cdef Sum s
+    for q in range(min(height, <Py_ssize_t> 4)):
+        at = x + q * pitch
+        present = blocks(height - q, 4)
+        if present == 1:
+            merge(hi + q * pitch, lo + q * pitch, at, at, at, at, 1, pitch)
+        elif present == 2:
+            merge(hi + q * pitch, lo + q * pitch, at, at + 4 * pitch, at, at, 2, pitch)
+        elif present == 3:
+            merge(hi + q * pitch, lo + q * pitch, at, at + 4 * pitch, at + 8 * pitch, at, 3, pitch)
+        else:
+            merge(hi + q * pitch, lo + q * pitch, at, at + 4 * pitch, at + 8 * pitch, at + 12 * pitch, 4, pitch)
+    for q in range(2, min(height, <Py_ssize_t> 4)):
+        add_sums(hi + (q - 2) * pitch, lo + (q - 2) * pitch, hi + q * pitch, lo + q * pitch, pitch, x)
+    if height > 1:
+        add_sums(hi, lo, hi + pitch, lo + pitch, pitch, x)
+    for c in range(pitch):
+        s = lane_sum(hi, lo, c, x)
+        sum_hi[c] = s.hi
+        sum_lo[c] = s.lo
+
+
 cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, Py_ssize_t height,
                    Py_ssize_t pitch, bint begins, bint ends, Py_ssize_t used) noexcept nogil:
     """Add the rows of a slab to the lanes of their columns.
@@ -927,6 +988,9 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
     cdef double* lanes_hi
     cdef double* lanes_lo
     cdef Sum sum
+    if begins and ends and height <= LANES:
+        sum_few(w, sum_hi, sum_lo, x, height, pitch)
+        return
     for b in range(pitch // LANES):
         s = b * LANES
         lanes_hi = w.hi + s * LANES
@@ -988,19 +1052,22 @@ cdef void backward_dst_slab(const Workspace* w, real* y, const real* g, const re
                             Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
     cdef const real* factor = <const real*> w.factor
     cdef const real* factor_low = <const real*> w.factor_low
-    cdef const real* magic = <const real*> w.magic
-    cdef const real* lo = <const real*> w.exp_lo
-    cdef const real* hi = <const real*> w.exp_hi
+    cdef const real* magics = <const real*> w.magic
+    cdef const real* los = <const real*> w.exp_lo
+    cdef const real* his = <const real*> w.exp_hi
+    cdef real magic = magics[0], lo = los[0], hi = his[0]
     cdef Py_ssize_t i, c
-    cdef int beyond
+    cdef int alike = 0, beyond
+    for c in range(pitch):                  # but for sums near the end of the range, all columns are
+        alike += magics[c] == magic
     for i in range(height):
-        beyond = 0
+        beyond = alike < pitch
         for c in range(pitch):
-            beyond |= 1 - (x[c] <= hi[c])
-            y[c] = backward_of_exp(g[c], exp_in_range(x[c], magic[c], lo[c]), factor[c], factor_low[c])
+            beyond |= 1 - (x[c] <= hi)
+            y[c] = backward_of_exp(g[c], exp_in_range(x[c], magic, lo), factor[c], factor_low[c])
         if beyond:
             for c in range(pitch):
-                y[c] = backward_beyond(g[c], x[c], magic[c], lo[c], hi[c], factor[c], factor_low[c])
+                y[c] = backward_beyond(g[c], x[c], magics[c], los[c], his[c], factor[c], factor_low[c])
         g, x, y = g + pitch, x + pitch, y + pitch
 
 
@@ -1072,10 +1139,16 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             max_slab(<real*> w.max, <const real*> xs, height, pitch)
         j += height
 
-    for c in range(pitch):
-        begin_row(p.form, &row, (<const real*> w.max)[c], n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
-        set_column(w, c, &row, like)
-        set_column_factor(w, c, &row, like)
+    if p.form == BACKWARD_DST:
+        for c in range(pitch):
+            begin_row(BACKWARD_DST, &row, 0, n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
+            set_column(w, c, &row, like)
+            set_column_factor(w, c, &row, like)
+    else:
+        for c in range(pitch):
+            begin_row(BACKWARD_SRC, &row, (<const real*> w.max)[c], n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
+            set_column(w, c, &row, like)
+            set_column_factor(w, c, &row, like)
 
     # Second pass: exp, its sum below the maximum, and the number of elements at it.
     if p.form != BACKWARD_DST:
