@@ -14,13 +14,6 @@ _BACKWARD_DST = int(kernels.Form.BACKWARD_DST)
 
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
-_DTYPE_CODES = {
-    _FLOAT32: int(kernels.DType.FLOAT32),
-    _FLOAT64: int(kernels.DType.FLOAT64),
-    np.dtype(np.float16): int(kernels.DType.FLOAT16),
-}
-_FLOAT64_CODE = _DTYPE_CODES[_FLOAT64]
-_BFLOAT16_CODE = int(kernels.DType.BFLOAT16)
 
 
 def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
@@ -88,10 +81,13 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
     array([[-0.69314718, -0.69314718],
            [ 0.        ,        -inf]])
     """
+    result = kernels.run_contiguous(_LOG_SOFTMAX, src, src, axis, out, dtype, num_threads, threads_for)
+    if result is not None:
+        return result
     src = _operand(src, "src")
     axis = _normalized_axis(axis, src.ndim)
     dtype = _result_dtype(dtype, src.dtype)
-    return _compute(_LOG_SOFTMAX, (src,), axis, out, dtype, num_threads)
+    return _compute(_LOG_SOFTMAX, (src, src), axis, out, dtype, num_threads)
 
 
 def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dtype=None, num_threads=None):
@@ -190,6 +186,9 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
             f"returned); {'neither' if src is None else 'both'} given"
         )
     form, name, second = (_BACKWARD_SRC, "src", src) if dst is None else (_BACKWARD_DST, "dst", dst)
+    result = kernels.run_contiguous(form, diff_dst, second, axis, out, dtype, num_threads, threads_for)
+    if result is not None:
+        return result
     diff_dst = _operand(diff_dst, "diff_dst")
     second = _operand(second, name)
     if diff_dst.shape != second.shape:
@@ -214,27 +213,19 @@ def _operand(x, name):
     return np.array(x, dtype, order="K")
 
 
-def _code(dtype):
-    """The kernels' number for a native dtype, or None."""
-    # bfloat16 is known by its name, so that ml_dtypes need not be imported.
-    if dtype.type.__name__ == "bfloat16" and dtype.itemsize == 2:
-        return _BFLOAT16_CODE
-    return _DTYPE_CODES.get(dtype)
-
-
 def _checked_dtype(dtype, name):
     """The dtype in native byte order."""
     native = dtype if dtype.isnative else dtype.newbyteorder("=")
-    if _code(native) is None:
+    if kernels.dtype_code(native) is None:
         raise TypeError(f"{name} has dtype {dtype}; supported are float32, bfloat16, float16 and float64")
     return native
 
 
 def _common_dtype(a, b):
+    # np.result_type's answer, but that ml_dtypes does not promote bfloat16 with float16.
     if a == b:
         return a
-    # ml_dtypes does not promote bfloat16 with float16; with anything wider it is as float32 would be.
-    return np.result_type(*(_FLOAT32 if _code(dtype) == _BFLOAT16_CODE else dtype for dtype in (a, b)))
+    return _FLOAT64 if _FLOAT64 in (a, b) else _FLOAT32
 
 
 def _result_dtype(requested, default):
@@ -285,12 +276,9 @@ def _compute(form, operands, axis, out, dtype, num_threads):
 def _run(form, operands, result, axis, threads):
     if result.size == 0:
         return
-    arrays = [*operands, result]
-    codes = [_code(a.dtype) for a in arrays]
-    views, loops, by_columns = plan(arrays, axis)
-    # A buffer has no name for bfloat16: the 16-bit dtypes go as integers, and their code says which they are.
-    views = [view.view(np.uint16) if view.itemsize == 2 else view for view in views]
-    kernels.run(form, _FLOAT64_CODE in codes, by_columns, list(zip(views, codes, strict=True)), loops, threads)
+    if kernels.run_contiguous(form, *operands, axis, result, None, threads, threads_for) is None:
+        views, loops = plan([*operands, result], axis)
+        kernels.run(form, views, loops, threads)
 
 
 def _is_writable_in_place(out, operands):

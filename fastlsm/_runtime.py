@@ -10,9 +10,6 @@ LEVELS = ("v4", "v3", "baseline", "arm64", "generic")
 
 _VARIABLE = "FASTLSM_ISA"
 
-# Elements below which another thread costs more than it saves.
-_ELEMENTS_PER_THREAD = 32768
-
 
 def _module_name(level):
     return f"{__package__}._kernels_{level}"
@@ -51,6 +48,8 @@ def _choose():
 level = _choose()
 kernels = importlib.import_module(_module_name(level))
 
+_processors = os.cpu_count() or 1
+
 # libgomp hangs in a child that was forked after the parent had used its threads.
 _process = os.getpid()
 
@@ -58,7 +57,7 @@ _process = os.getpid()
 def threads_for(elements, num_threads):
     """The threads for a call on so many elements; `num_threads` is the caller's limit or None."""
     limit = kernels.max_threads() if num_threads is None else _checked_num_threads(num_threads)
-    limit = min(limit, elements // _ELEMENTS_PER_THREAD)
+    limit = min(limit, elements // kernels.ELEMENTS_PER_THREAD)
     return limit if limit > 1 and os.getpid() == _process else 1
 
 
@@ -71,4 +70,4 @@ def _checked_num_threads(num_threads):
         raise TypeError(f"num_threads must be an integer or None, got {num_threads!r}") from None
     if count < 1:
         raise ValueError(f"num_threads must be at least 1, got {count}")
-    return min(count, max(kernels.max_threads(), os.cpu_count() or 1))
+    return min(count, max(kernels.max_threads(), _processors))

@@ -1,0 +1,363 @@
+"""Contract, all of it: the calls that the kernels answer whole, in a microsecond, get the others' answers."""
+
+import pickle
+import sys
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from reference import DTYPES, bfloat16
+
+import fastlsm
+from fastlsm import _api, _runtime
+
+FORMS = {
+    "forward": lambda g, x, **kw: fastlsm.log_softmax(x, **kw),
+    "src": lambda g, x, **kw: fastlsm.log_softmax_backward(g, x, **kw),
+    "dst": lambda g, x, **kw: fastlsm.log_softmax_backward(g, dst=x, **kw),
+}
+BACKWARD_DST = 2
+FLOAT32, FLOAT16, FLOAT64 = np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.float64)
+
+every_form = pytest.mark.parametrize("form", FORMS)
+every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+class Subclass(np.ndarray):
+    pass
+
+
+def operands(rng, shape, dtype, order="C"):
+    return [np.array(rng.normal(size=shape), dtype, order=order) for _ in range(2)]
+
+
+def strided(a):
+    """A view of the same elements with gaps, which the kernels do not answer whole."""
+    wide = np.zeros((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)
+    wide[..., ::2] = a
+    return wide[..., ::2]
+
+
+def with_gaps(form, g, x, **kwargs):
+    return FORMS[form](strided(g), strided(x), **kwargs)
+
+
+@pytest.fixture
+def nothing_else(monkeypatch):
+    """Calls that the kernels do not answer whole fail."""
+
+    def refuse(*args):
+        raise AssertionError("this call went the general way")
+
+    monkeypatch.setattr(_api, "_operand", refuse)
+    monkeypatch.setattr(_api, "_compute", refuse)
+
+
+SHAPES = [(7,), (4, 8), (3, 100), (40, 7), (3, 5, 9), (60, 7, 3), (3, 7, 60), (2, 90, 5), (1, 6, 1), (2, 3, 2, 5, 4)]
+
+
+@every_form
+@every_dtype
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_same_bits_as_the_general_way(isa, form, dtype, order, shape, rng):
+    """Every axis, and shapes around the places where rows and columns take turns."""
+    g, x = operands(rng, shape, dtype, order)
+    for axis in range(-len(shape), len(shape)):
+        expected = with_gaps(form, g, x, axis=axis)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delattr(_api, "_compute")
+            result = FORMS[form](g, x, axis=axis)
+            out = np.empty_like(g)
+            assert FORMS[form](g, x, axis=axis, out=out) is out
+        assert result.strides == np.positive(x).strides
+        for answer in (result, out):
+            assert answer.dtype == dtype
+            assert answer.tobytes() == expected.tobytes()
+
+
+@every_form
+@every_dtype
+def test_calls_that_are_common(isa, nothing_else, form, dtype, rng):
+    g, x = operands(rng, (6, 40), dtype)
+    call = FORMS[form]
+    expected = call(g, x)
+    assert type(expected) is np.ndarray
+    assert expected.flags.owndata
+    for other in DTYPES:
+        out = np.empty(x.shape, other)
+        assert call(g, x, out=out) is out
+        for spelt in (other, other.type):
+            result = call(g, x, dtype=spelt)
+            assert result.dtype == other
+            assert np.array_equal(result, out)
+    for threads in (1, 2, np.int64(3)):
+        assert np.array_equal(call(g, x, num_threads=threads), expected)
+    for which in range(2):
+        copies = [g.copy(), x.copy()]
+        assert call(*copies, out=copies[which]) is copies[which]
+        assert np.array_equal(copies[which], expected)
+    same = call(x, x)
+    assert np.array_equal(call(x, x, out=x), same)
+
+
+@every_form
+def test_neighbours_in_one_block_of_memory_are_apart(nothing_else, form, rng):
+    memory = rng.normal(size=(3, 6, 40))
+    g, out, x = memory
+    expected = FORMS[form](g, x)
+    assert FORMS[form](g, x, out=out) is out
+    assert np.array_equal(out, expected)
+
+
+@every_dtype
+def test_dtypes_that_are_equal_but_not_the_same_object(nothing_else, dtype, rng):
+    x = rng.normal(size=(4, 8)).astype(dtype)
+    expected = fastlsm.log_softmax(x)
+    copy = pickle.loads(pickle.dumps(x))
+    assert fastlsm.log_softmax(copy).tobytes() == expected.tobytes()
+    if dtype != bfloat16:
+        tagged = x.view(np.dtype(dtype, metadata={"unit": "nat"}))
+        assert fastlsm.log_softmax(tagged).tobytes() == expected.tobytes()
+
+
+def test_operands_in_both_orders_at_once(nothing_else, rng):
+    """One row is in C and in Fortran order; so is one column."""
+    for shape in ((1, 9), (9, 1), (1, 9, 1)):
+        g, x = operands(rng, shape, FLOAT32)
+        assert np.array_equal(
+            fastlsm.log_softmax_backward(g, np.asfortranarray(x), -2), fastlsm.log_softmax_backward(g, x, -2)
+        )
+
+
+def test_small_calls_do_not_ask_for_threads(nothing_else, monkeypatch):
+    asked = []
+    monkeypatch.setattr(_api, "threads_for", lambda *args: asked.append(args) or 1)
+    fastlsm.log_softmax(np.zeros(2 * _runtime.kernels.ELEMENTS_PER_THREAD - 1))
+    assert asked == []
+    assert _runtime.threads_for(2 * _runtime.kernels.ELEMENTS_PER_THREAD - 1, None) == 1
+    fastlsm.log_softmax(np.zeros((2, _runtime.kernels.ELEMENTS_PER_THREAD)))
+    fastlsm.log_softmax(np.zeros(3), num_threads=5)
+    assert asked == [(2 * _runtime.kernels.ELEMENTS_PER_THREAD, None), (3, 5)]
+
+
+# ----------------------------------------------------------------------------------- calls that are not
+
+
+def misaligned(a):
+    raw = np.zeros(a.nbytes + 1, np.uint8)
+    view = raw[1:].view(a.dtype).reshape(a.shape)
+    view[...] = a
+    return view
+
+
+def read_only(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+def overlapping(a, by):
+    """`a`'s numbers, and an array `by` elements further on in the same memory."""
+    memory = np.zeros(a.size + by, a.dtype)
+    first, second = memory[: a.size].reshape(a.shape), memory[by:].reshape(a.shape)
+    first[...] = a
+    return first, second
+
+
+A = np.random.default_rng(5).normal(size=(4, 8)).astype(np.float32)
+SECOND = {
+    "subclass": A.view(Subclass),
+    "masked": np.ma.array(A),
+    "matrix": A.view(np.matrix),
+    "list": A.tolist(),
+    "scalar": np.float32(1),
+    "None": None,
+    "integers": A.astype(int),
+    "complex": A.astype(complex),
+    "two bytes": A.astype(np.float16).view("V2"),
+    "16-bit integers": A.astype(np.float16).view(np.uint16),
+    "byte-swapped": A.astype(">f4" if sys.byteorder == "little" else "<f4"),
+    "misaligned": misaligned(A),
+    "another dtype": A.astype(np.float64),
+    "bfloat16": A.astype(bfloat16),
+    "another shape": A[:3].copy(),
+    "another length": A[:, :7].copy(),
+    "another ndim": A[None],
+    "turned": A.reshape(8, 4),
+    "Fortran order": np.asfortranarray(A),
+    "strided": strided(A),
+    "reversed": A[::-1],
+    "broadcast": np.broadcast_to(A[:1], A.shape),
+    "empty": A[:0],
+    "0-d": np.array(1, np.float32),
+}
+OUT = {
+    "list": A.tolist(),
+    "subclass": A.copy().view(Subclass),
+    "masked": np.ma.array(A.copy()),
+    "read-only": read_only(A),
+    "another shape": np.zeros((4, 7), np.float32),
+    "another ndim": np.zeros((1, 4, 8), np.float32),
+    "integers": np.zeros((4, 8), np.int32),
+    "byte-swapped": np.zeros((4, 8), ">f4" if sys.byteorder == "little" else "<f4"),
+    "misaligned": misaligned(np.zeros_like(A)),
+    "Fortran order": np.zeros_like(A, order="F"),
+    "strided": strided(np.zeros_like(A)),
+    "empty": np.zeros((0, 8), np.float32),
+}
+KEYWORDS = {
+    "bool axis": {"axis": True},
+    "NumPy's bool": {"axis": np.True_},
+    "NumPy's integer": {"axis": np.int64(1)},
+    "float axis": {"axis": 1.0},
+    "no axis": {"axis": None},
+    "axis too large": {"axis": 2},
+    "axis too small": {"axis": -3},
+    "axis past 64 bits": {"axis": 10**30},
+    "dtype": {"dtype": np.int32},
+    "byte-swapped dtype": {"dtype": ">f4" if sys.byteorder == "little" else "<f4"},
+    "dtype and out": {"dtype": np.float32, "out": np.zeros_like(A)},
+    "dtype with a shape": {"dtype": np.dtype((np.float32, (2,)))},
+}
+
+
+def answered(first, second, axis=1, out=None, dtype=None, num_threads=None):
+    return _runtime.kernels.run_contiguous(
+        BACKWARD_DST, first, second, axis, out, dtype, num_threads, _runtime.threads_for
+    )
+
+
+def state(arrays):
+    return [(np.asarray(a).tobytes(), sys.getrefcount(a), sys.getrefcount(a.dtype)) for a in arrays]
+
+
+def declines(*args, **kwargs):
+    """Nothing is answered, nothing written, and nothing kept."""
+    arrays = [a for a in (*args, *kwargs.values()) if isinstance(a, np.ndarray)]
+    before = state(arrays)
+    for _ in range(5):
+        assert answered(*args, **kwargs) is None
+    return state(arrays) == before
+
+
+@pytest.mark.parametrize("which", SECOND)
+def test_operands_that_are_declined(which):
+    a = SECOND[which]
+    assert declines(A, a)
+    if which not in ("another shape", "another length", "another ndim", "turned", "another dtype", "bfloat16"):
+        assert which == "Fortran order" or declines(a, a)
+        assert declines(a, A)
+        assert declines(A, a, out=np.zeros_like(A))
+
+
+@pytest.mark.parametrize("which", OUT)
+def test_results_that_are_declined(which):
+    assert declines(A, A, out=OUT[which])
+
+
+@pytest.mark.parametrize("which", KEYWORDS)
+def test_keywords_that_are_declined(which):
+    assert declines(A, A, **KEYWORDS[which])
+
+
+@pytest.mark.parametrize("by", [1, 8, 31])
+def test_overlap_is_declined(by):
+    first, second = overlapping(A, by)
+    assert declines(first, A, out=second)
+    assert declines(A, first, out=second)
+    assert declines(second, A, out=first)
+    assert declines(A, second, out=first)
+    apart = overlapping(A, 32)
+    assert answered(apart[0], A, out=apart[1]) is apart[1]
+
+
+def test_overlap_with_another_itemsize_is_declined():
+    """Which array is the longer in bytes depends on the dtypes."""
+    memory = np.zeros(96, np.float32)
+    memory[:32] = A.ravel()
+    short, long = memory[:32].reshape(4, 8), memory.view(np.float64)
+    assert declines(short, A, out=long[:32].reshape(4, 8))
+    assert declines(short, A, out=long[15:47].reshape(4, 8))
+    wide = long[:32].reshape(4, 8)
+    assert declines(wide, wide, out=memory[63:95].reshape(4, 8))
+    assert answered(wide, wide, out=memory[64:].reshape(4, 8)) is not None
+
+
+@pytest.mark.parametrize("which", ["subclass", "misaligned", "byte-swapped", "strided", "Fortran order", "matrix"])
+def test_what_is_declined_is_answered_all_the_same(which):
+    expected = fastlsm.log_softmax_backward(A, dst=A)
+    result = fastlsm.log_softmax_backward(A, dst=SECOND[which])
+    assert type(result) is np.ndarray
+    assert np.array_equal(result, expected)
+
+
+# ------------------------------------------------------------------------------- references and threads
+
+
+@every_dtype
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_no_reference_is_kept_or_lost(dtype, order, rng):
+    g, x = operands(rng, (4, 8), dtype, order)
+    out, small = np.empty_like(g), g[:1].copy()
+    objects = (g, x, out, g.dtype, np.empty, fastlsm._api.threads_for)
+    before = list(map(sys.getrefcount, objects))
+    for _ in range(200):
+        result = fastlsm.log_softmax_backward(g, dst=x)
+        assert fastlsm.log_softmax_backward(g, x, out=out) is out
+        fastlsm.log_softmax(x, dtype=dtype)
+        for kwargs, error in (
+            ({"num_threads": 0}, ValueError),
+            ({"num_threads": "1"}, TypeError),
+            ({"axis": 2}, np.exceptions.AxisError),
+            ({"axis": 1.5}, TypeError),
+            ({"dtype": "nonsense"}, TypeError),
+            ({"out": small}, ValueError),
+        ):
+            with pytest.raises(error):
+                fastlsm.log_softmax_backward(g, x, **kwargs)
+        with pytest.raises(ValueError, match="same shape"):
+            fastlsm.log_softmax_backward(g, small)
+    after = list(map(sys.getrefcount, objects))
+    after[3] -= result.dtype is g.dtype
+    assert after == before
+    assert sys.getrefcount(result) == 2
+    assert result.base is None
+
+
+def test_no_memory_is_kept(rng):
+    g, x = operands(rng, (4, 8), FLOAT32)
+    out, axis_out_of_bounds = np.empty_like(g), 2
+
+    def calls():
+        for _ in range(1000):
+            fastlsm.log_softmax_backward(g, dst=x)
+            fastlsm.log_softmax_backward(g, dst=x, out=out)
+            answered(g, x, axis_out_of_bounds)
+
+    calls()
+    tracemalloc.start()
+    try:
+        calls()
+        assert tracemalloc.get_traced_memory()[0] < 2000
+    finally:
+        tracemalloc.stop()
+
+
+@every_form
+@every_dtype
+def test_small_calls_from_many_threads(form, dtype, rng):
+    """The operands are everybody's, the results each thread's own."""
+    g, x = operands(rng, (4, 8), dtype)
+    expected = FORMS[form](g, x).tobytes()
+
+    def repeat(_):
+        out = np.empty_like(x)
+        return all(
+            FORMS[form](g, x).tobytes() == expected and FORMS[form](g, x, out=out).tobytes() == expected
+            for _ in range(300)
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(repeat, range(16)))
