@@ -19,30 +19,32 @@ def plan(arrays, axis):
     the views, as loops along which these are repeated: (extent, strides in each array).
     """
     shape = arrays[0].shape
-    *outside, inner = _merge(shape, [a.strides for a in arrays], axis) or [_Group([], 1, ())]
+    *outside, inner = _merge(shape, list(zip(*(a.strides for a in arrays), strict=True)), axis)
     outside.sort(key=lambda group: group.extent)
     loops = outside[:-1]
 
-    axes = [d for group in outside for d in group.axes] + [axis] + inner.axes
-    axes += [d for d in range(len(shape)) if d not in axes]  # of extent 1
+    axes = [d for group in outside for d in group.axes]
+    axes += [axis, *inner.axes]
     extents = [group.extent for group in outside] or [1]
     extents += [shape[axis], inner.extent]
     start = (0,) * len(loops)
-    views = [a.transpose(axes).reshape(extents)[start] for a in arrays]
+    views = [a.transpose(*axes).reshape(*extents)[start] for a in arrays]
     return views, [(group.extent, group.strides) for group in loops]
 
 
 def _merge(shape, strides, axis):
-    """The axes but `axis` and those of extent 1, outermost first, in groups."""
-    along = {d: tuple(s[d] for s in strides) for d, extent in enumerate(shape) if extent != 1 and d != axis}
-    groups = []
+    """The axes but `axis`, outermost first, in groups; `strides` are those of each axis in each array."""
+    axes = [d for d, extent in enumerate(shape) if extent != 1 and d != axis]
     # The last array is the result, whose order counts most.
-    for d in sorted(along, key=lambda d: [-abs(s) for s in reversed(along[d])]):
-        group = _Group([d], shape[d], along[d])
-        if groups and groups[-1].strides == tuple(s * shape[d] for s in group.strides):
-            outside = groups.pop()
-            group = _Group([*outside.axes, d], outside.extent * shape[d], group.strides)
-        groups.append(group)
+    axes.sort(key=lambda d: [-abs(s) for s in reversed(strides[d])])
+    # Axes of extent 1 can go with any.
+    groups = [_Group([d for d, extent in enumerate(shape) if extent == 1 and d != axis], 1, ())]
+    for d in axes:
+        outside, group = groups[-1], _Group([d], shape[d], strides[d])
+        if outside.extent == 1 or outside.strides == tuple([s * shape[d] for s in strides[d]]):
+            groups[-1] = _Group([*outside.axes, d], outside.extent * shape[d], strides[d])
+        else:
+            groups.append(group)
     return groups
 
 

@@ -319,11 +319,9 @@ def test_no_reference_is_kept_or_lost(dtype, order, rng):
                 fastlsm.log_softmax_backward(g, x, **kwargs)
         with pytest.raises(ValueError, match="same shape"):
             fastlsm.log_softmax_backward(g, small)
-    after = list(map(sys.getrefcount, objects))
-    after[3] -= result.dtype is g.dtype
-    assert after == before
     assert sys.getrefcount(result) == 2
-    assert result.base is None
+    del result
+    assert list(map(sys.getrefcount, objects)) == before
 
 
 def test_no_memory_is_kept(rng):
