@@ -1,5 +1,6 @@
 """Contract, all of it: the calls that the kernels answer whole, in a microsecond, get the others' answers."""
 
+import gc
 import pickle
 import sys
 import tracemalloc
@@ -18,7 +19,7 @@ FORMS = {
     "dst": lambda g, x, **kw: fastlsm.log_softmax_backward(g, dst=x, **kw),
 }
 BACKWARD_DST = 2
-FLOAT32, FLOAT16, FLOAT64 = np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.float64)
+FLOAT32 = np.dtype(np.float32)
 
 every_form = pytest.mark.parametrize("form", FORMS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -178,7 +179,8 @@ SECOND = {
     "complex": A.astype(complex),
     "two bytes": A.astype(np.float16).view("V2"),
     "16-bit integers": A.astype(np.float16).view(np.uint16),
-    "byte-swapped": A.astype(">f4" if sys.byteorder == "little" else "<f4"),
+    "byte-swapped": A.astype(FLOAT32.newbyteorder()),
+    "byte-swapped bfloat16": A.astype(bfloat16.newbyteorder()),
     "misaligned": misaligned(A),
     "another dtype": A.astype(np.float64),
     "bfloat16": A.astype(bfloat16),
@@ -201,7 +203,8 @@ OUT = {
     "another shape": np.zeros((4, 7), np.float32),
     "another ndim": np.zeros((1, 4, 8), np.float32),
     "integers": np.zeros((4, 8), np.int32),
-    "byte-swapped": np.zeros((4, 8), ">f4" if sys.byteorder == "little" else "<f4"),
+    "byte-swapped": np.zeros((4, 8), FLOAT32.newbyteorder()),
+    "byte-swapped bfloat16": np.zeros((4, 8), bfloat16.newbyteorder()),
     "misaligned": misaligned(np.zeros_like(A)),
     "Fortran order": np.zeros_like(A, order="F"),
     "strided": strided(np.zeros_like(A)),
@@ -217,7 +220,7 @@ KEYWORDS = {
     "axis too small": {"axis": -3},
     "axis past 64 bits": {"axis": 10**30},
     "dtype": {"dtype": np.int32},
-    "byte-swapped dtype": {"dtype": ">f4" if sys.byteorder == "little" else "<f4"},
+    "byte-swapped dtype": {"dtype": FLOAT32.newbyteorder()},
     "dtype and out": {"dtype": np.float32, "out": np.zeros_like(A)},
     "dtype with a shape": {"dtype": np.dtype((np.float32, (2,)))},
 }
@@ -280,6 +283,7 @@ def test_overlap_with_another_itemsize_is_declined():
     short, long = memory[:32].reshape(4, 8), memory.view(np.float64)
     assert declines(short, A, out=long[:32].reshape(4, 8))
     assert declines(short, A, out=long[15:47].reshape(4, 8))
+    assert declines(memory[48:80].reshape(4, 8), A, out=long[:32].reshape(4, 8))
     wide = long[:32].reshape(4, 8)
     assert declines(wide, wide, out=memory[63:95].reshape(4, 8))
     assert answered(wide, wide, out=memory[64:].reshape(4, 8)) is not None
@@ -293,6 +297,46 @@ def test_what_is_declined_is_answered_all_the_same(which):
     assert np.array_equal(result, expected)
 
 
+WRONG = [
+    {"num_threads": 0},
+    {"num_threads": -(10**30)},
+    {"num_threads": 1.5},
+    {"num_threads": True},
+    {"num_threads": 0, "out": np.zeros_like(A)},
+    {"dtype": "nonsense"},
+    {"dtype": np.int32},
+    {"dtype": np.int32, "num_threads": 0},
+    {"axis": 2},
+    {"axis": 10**30},
+    {"axis": True, "dtype": "nonsense"},
+    {"axis": 1.0},
+    {"out": np.zeros((4, 7), np.float32), "num_threads": 0},
+    {"out": read_only(A)},
+    {"out": np.ma.array(A)},
+    {"out": np.zeros((4, 8), complex)},
+]
+
+
+@every_form
+@pytest.mark.parametrize("kwargs", WRONG, ids=str)
+def test_the_same_errors_as_the_general_way(form, kwargs):
+    out = kwargs.get("out", A)
+    before = out.tobytes()
+    errors = []
+    for call in (FORMS[form], lambda g, x, **kw: with_gaps(form, g, x, **kw)):
+        with pytest.raises((TypeError, ValueError)) as error:
+            call(A, A, **kwargs)
+        errors.append((error.type, str(error.value)))
+    assert errors[0] == errors[1]
+    assert out.tobytes() == before
+
+
+def test_no_result_is_made_in_a_dtype_that_is_refused():
+    """There would be no room for this one."""
+    with pytest.raises(TypeError, match=r"^the result has dtype \|V2147483647; supported are "):
+        fastlsm.log_softmax(np.zeros(1 << 20), dtype="V2147483647")
+
+
 # ------------------------------------------------------------------------------- references and threads
 
 
@@ -302,6 +346,7 @@ def test_no_reference_is_kept_or_lost(dtype, order, rng):
     g, x = operands(rng, (4, 8), dtype, order)
     out, small = np.empty_like(g), g[:1].copy()
     objects = (g, x, out, g.dtype, np.empty, fastlsm._api.threads_for)
+    gc.collect()
     before = list(map(sys.getrefcount, objects))
     for _ in range(200):
         result = fastlsm.log_softmax_backward(g, dst=x)
@@ -321,6 +366,7 @@ def test_no_reference_is_kept_or_lost(dtype, order, rng):
             fastlsm.log_softmax_backward(g, small)
     assert sys.getrefcount(result) == 2
     del result
+    gc.collect()
     assert list(map(sys.getrefcount, objects)) == before
 
 

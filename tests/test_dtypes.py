@@ -144,7 +144,7 @@ def test_subclasses_give_plain_arrays(rng):
     assert np.array_equal(result, fastlsm.log_softmax(x))
 
 
-@pytest.mark.parametrize("dtype", [">f4", ">f8", ">f2"])
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">f2", np.dtype(ml_dtypes.bfloat16).newbyteorder(">")], ids=str)
 def test_byte_swapped_operands_and_results(isa, dtype, rng):
     native = np.dtype(dtype).newbyteorder("=")
     g, x = rng.normal(size=(5, 9)).astype(native), rng.normal(size=(5, 9)).astype(native)
