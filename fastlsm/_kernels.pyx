@@ -73,6 +73,10 @@ cdef extern from "vexp.h" nogil:
     double log1p_f64(double x, double tail) noexcept
     double product_error(double a, double b, double p) noexcept
 
+cdef extern from "lanes.h" nogil:
+    void add_rows_f32(double* hi, double* lo, const float* x, Py_ssize_t rows, Py_ssize_t pitch) noexcept
+    void add_rows_f64(double* hi, double* lo, const double* x, Py_ssize_t rows, Py_ssize_t pitch) noexcept
+
 cdef extern from "turn.h" nogil:
     void turn_f32(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
     void turn_f64(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
@@ -127,7 +131,7 @@ cdef enum:
     LARGE_BYTES = 1 << 19       # operands from this size on are asked for ahead
     STREAM_BYTES = 1 << 24      # results from this size on are written past the caches
     STAGE = 32768               # doubles in a workspace for a tile of each operand
-    KEEP = 2048                 # doubles in which a row keeps exp(src) from one pass to the next
+    KEEP = 2048                 # the longest row that is kept, loaded, on the stack
     MIN_PART = 16384
     MAX_PARTS = 64
     MAX_LOOPS = 62
@@ -169,6 +173,28 @@ cdef struct Part:               # what the passes over a part of a row find
     Py_ssize_t ties             # the number of elements at the maximum
 
 
+cdef struct Workspace:          # of one thread; doubles hold floats as well
+    double diff_dst[STAGE]      # a tile if it fits, else a slab of some of its rows
+    double src[STAGE]
+    double result[SLAB]
+    double flat[SLAB]
+    double hi[LANES * TILE]     # the lanes of LANES columns, then those of the next
+    double lo[LANES * TILE]
+    double max[TILE]            # as in Row
+    double shift[TILE]
+    double magic[TILE]
+    double exp_lo[TILE]
+    double exp_hi[TILE]
+    double factor[TILE]
+    double factor_low[TILE]
+    double boost[TILE]
+    double diff_dst_hi[TILE]
+    double diff_dst_lo[TILE]
+    double others_hi[TILE]
+    double others_lo[TILE]
+    double ties[TILE]
+
+
 # ---------------------------------------------------------------------------------------- load, store
 
 cdef inline void load_strided(real* to, const item* at, Py_ssize_t stride, Py_ssize_t n) noexcept nogil:
@@ -199,6 +225,8 @@ cdef inline void load_items(real* to, const item* at, Py_ssize_t stride, Py_ssiz
         load_strided(to, at, 0, 1)
         for i in range(1, n):
             to[i] = to[0]
+    elif stride == 2 * sizeof(item):        # a constant, for shuffles
+        load_strided(to, at, 2 * sizeof(item), n)
     else:
         load_strided(to, at, stride, n)
 
@@ -222,16 +250,6 @@ cdef void load_into(
         load_items(to, <const bf16*> at, stride, n)
     else:
         load_items(to, <const f16*> at, stride, n)
-
-
-cdef inline const real* load(
-    const Operand* op, const char* at, Py_ssize_t stride, Py_ssize_t n, real* scratch
-) noexcept nogil:
-    """n elements from `at` on, `stride` bytes apart, adjacent and in the arithmetic's type."""
-    if stride == sizeof(real) and is_native(op.dtype, <const real*> scratch):
-        return <const real*> at
-    load_into(scratch, op, at, stride, n)
-    return scratch
 
 
 cdef inline void store_strided(item* at, const real* x, Py_ssize_t stride, Py_ssize_t n) noexcept nogil:
@@ -332,18 +350,13 @@ cdef inline void clear_lanes(double* hi, double* lo) noexcept nogil:
         hi[i] = lo[i] = 0
 
 
-cdef inline void add_to_lanes(double* hi, double* lo, const real* x, Py_ssize_t width) noexcept nogil:
-    """hi[i] + lo[i] += x[i]: exactly, in double; in float lo is not used."""
-    cdef Py_ssize_t i
-    cdef double s, t
-    for i in range(width):
-        if real is float:
-            hi[i] += x[i]
-        else:
-            s = hi[i] + x[i]
-            t = s - hi[i]
-            lo[i] += (hi[i] - (s - t)) + (x[i] - t)
-            hi[i] = s
+cdef inline void add_rows_to_lanes(double* hi, double* lo, const real* x, Py_ssize_t rows,
+                                   Py_ssize_t pitch) noexcept nogil:
+    """Add LANES elements from each row."""
+    if real is float:
+        add_rows_f32(hi, lo, x, rows, pitch)
+    else:
+        add_rows_f64(hi, lo, x, rows, pitch)
 
 
 cdef inline void add_sums(double* hi, double* lo, const double* more_hi, const double* more_lo, Py_ssize_t n,
@@ -473,13 +486,6 @@ cdef inline void finish_forward(Row* row, Sum others, double ties, const real* l
     row.factor_low = 0
 
 
-cdef inline void finish_row(Form form, Row* row, Sum others, double ties, const real* like) noexcept nogil:
-    if form == BACKWARD_SRC:
-        finish_backward(row, others, ties, like)
-    else:
-        finish_forward(row, others, ties, like)
-
-
 # ------------------------------------------------------------------------------- element-wise formulas
 
 cdef inline real exp_in_range(real x, real magic, real lo) noexcept nogil:
@@ -513,18 +519,14 @@ cdef inline real backward_beyond(real g, real x, real magic, real lo, real hi, r
 
 # Functions of their own, not inlined: the compiler then keeps the constants in registers.
 
-cdef void sum_block(double* to_hi, double* to_lo, const real* x, Py_ssize_t n) noexcept nogil:
-    cdef double hi[LANES]
-    cdef double lo[LANES]
-    cdef Py_ssize_t i
-    for i in range(LANES):
-        hi[i], lo[i] = to_hi[i], to_lo[i]
-    for i in range(n // LANES):
-        add_to_lanes(hi, lo, x + i * LANES, LANES)
-    i = n // LANES * LANES
-    add_to_lanes(hi, lo, x + i, n - i)
-    for i in range(LANES):
-        to_hi[i], to_lo[i] = hi[i], lo[i]
+cdef inline void sum_block(double* hi, double* lo, const real* x, Py_ssize_t n) noexcept nogil:
+    cdef real rest[LANES]
+    cdef Py_ssize_t i, whole = n // LANES * LANES
+    add_rows_to_lanes(hi, lo, x, n // LANES, LANES)
+    if whole < n:
+        for i in range(LANES):
+            rest[i] = x[whole + i] if whole + i < n else 0          # adding 0 changes no bit
+        add_rows_to_lanes(hi, lo, <const real*> rest, 1, LANES)
 
 
 cdef void max_block(real* lanes, const real* x, Py_ssize_t n) noexcept nogil:
@@ -598,50 +600,69 @@ cdef void backward_dst_block(
 
 # ------------------------------------------------------------------------------------------------ rows
 
-cdef inline void prefetch_chunk(const Operand* op, const char* row, Py_ssize_t j, Py_ssize_t n) noexcept nogil:
-    """Ask for n elements of a row from the j-th on, where the caches will not have them."""
-    if op.large and op.n == op.itemsize:
-        prefetch(row + j * op.itemsize, n * op.itemsize)
+cdef struct Line:               # a row of an operand
+    const Operand* op
+    const char* data
+    const char* next            # the row that follows, to be asked for ahead, or NULL
+    bint loaded                 # adjacent and in the arithmetic's type
 
 
-cdef inline void sum_part(const Operand* op, const char* row, Py_ssize_t start, Py_ssize_t stop,
-                          Sum* total, const real* like) noexcept nogil:
+cdef inline Line line_at(const Problem* p, const Operand* op, Py_ssize_t index, real* keep) noexcept nogil:
+    """Row `index`; one that is short is loaded into `keep` unless it can be computed on where it lies."""
+    cdef Line line
+    line.op = op
+    line.data = locate(p, op, index)
+    line.next = NULL
+    if op.large and op.n == op.itemsize and (index + 1) % p.outer:
+        line.next = line.data + op.outer
+    line.loaded = op.n == sizeof(real) and is_native(op.dtype, <const real*> keep)
+    if p.n <= KEEP and not line.loaded:
+        load_into(keep, op, line.data, op.n, p.n)
+        line.data = <const char*> keep
+        line.loaded = True
+    return line
+
+
+cdef inline const real* load_chunk(const Line* line, Py_ssize_t j, Py_ssize_t n, real* scratch) noexcept nogil:
+    """n elements from the j-th on."""
+    if line.loaded:
+        return <const real*> line.data + j
+    load_into(scratch, line.op, line.data + j * line.op.n, line.op.n, n)
+    return scratch
+
+
+cdef inline Sum sum_part(const Line* line, Py_ssize_t start, Py_ssize_t stop, const real* like) noexcept nogil:
     cdef real scratch[CHUNK]
     cdef double hi[LANES]
     cdef double lo[LANES]
     cdef Py_ssize_t b, j, w
-    cdef const real* x
     clear_lanes(hi, lo)
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
-        x = load(op, row + j * op.n, op.n, w, scratch)
-        sum_block(hi, lo, x, w)
+        sum_block(hi, lo, load_chunk(line, j, w, <real*> scratch), w)
     fold_lanes(hi, lo, LANES, 1, like)
-    total[0] = lane_sum(hi, lo, 0, like)
+    return lane_sum(hi, lo, 0, like)
 
 
-cdef inline void max_part(const Operand* op, const char* row, Py_ssize_t start, Py_ssize_t stop,
-                          double* max, const real* like) noexcept nogil:
+cdef inline double max_part(const Line* line, Py_ssize_t start, Py_ssize_t stop, const real* like) noexcept nogil:
     """The maximum, NaN passed over."""
     cdef real scratch[CHUNK]
     cdef real lanes[LANES]
     cdef Py_ssize_t b, j, w, lane
-    cdef const real* x
     for lane in range(LANES):
         lanes[lane] = -INFINITY
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
-        x = load(op, row + j * op.n, op.n, w, scratch)
-        max_block(<real*> lanes, x, w)
+        max_block(<real*> lanes, load_chunk(line, j, w, <real*> scratch), w)
     for lane in range(1, LANES):
         lanes[0] = lanes[lane] if lanes[lane] > lanes[0] else lanes[0]
-    max[0] = lanes[0]
+    return lanes[0]
 
 
-cdef inline void exp_part(const Operand* op, const char* row, Py_ssize_t start, Py_ssize_t stop,
-                          const Row* of, Part* part, real* kept, const real* like) noexcept nogil:
+cdef inline void exp_part(const Line* src, Py_ssize_t start, Py_ssize_t stop, const Row* row, Part* part,
+                          real* kept, const real* like) noexcept nogil:
     """Sum exp over the elements below the maximum and count those at it; `kept`, if any, gets exp."""
     cdef real scratch[CHUNK]
     cdef real terms[CHUNK]
@@ -655,61 +676,54 @@ cdef inline void exp_part(const Operand* op, const char* row, Py_ssize_t start, 
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
-        x = load(op, row + j * op.n, op.n, w, scratch)
-        part.ties += exp_block(<real*> e if kept == NULL else kept + j, <real*> terms, x, w, of)
+        x = load_chunk(src, j, w, <real*> scratch)
+        part.ties += exp_block(<real*> e if kept == NULL else kept + j, <real*> terms, x, w, row)
         sum_block(hi, lo, <const real*> terms, w)
     fold_lanes(hi, lo, LANES, 1, like)
     part.others = lane_sum(hi, lo, 0, like)
 
 
-cdef inline void write_part(const Problem* p, const char* diff_dst, const char* src, char* out,
-                            Py_ssize_t start, Py_ssize_t stop, const Row* of, const real* kept, bint last,
-                            const real* like) noexcept nogil:
-    """`last`: no row follows that might be asked for ahead."""
+cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* src, char* out, Py_ssize_t start,
+                            Py_ssize_t stop, const Row* row, const real* kept, const real* like) noexcept nogil:
     cdef real src_scratch[CHUNK]
     cdef real diff_dst_scratch[CHUNK]
     cdef real scratch[CHUNK]
     cdef Py_ssize_t b, j, w
-    cdef const real* x
     cdef const real* g
     cdef real* y
     # Loops vectorise only where the result is not what they read from.
     cdef bint direct = (p.out.n == sizeof(real) and is_native(p.out.dtype, like) and not p.out.streamed
-                        and out != diff_dst and out != src)
+                        and out != src.data and out != diff_dst.data)
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
-        if not last:
-            prefetch_chunk(&p.diff_dst, diff_dst + p.diff_dst.outer, j, w)
-            if p.form != LOG_SOFTMAX:
-                prefetch_chunk(&p.src, src + p.src.outer, j, w)
-        if kept == NULL:
-            x = load(&p.src, src + j * p.src.n, p.src.n, w, src_scratch)
-        else:
-            x = kept + j
+        if diff_dst.next != NULL:
+            prefetch(diff_dst.next + j * diff_dst.op.n, w * diff_dst.op.n)
+        if src.next != NULL:
+            prefetch(src.next + j * src.op.n, w * src.op.n)
         y = <real*> (out + j * p.out.n) if direct else <real*> scratch
         if p.form == LOG_SOFTMAX:
-            forward_block(y, x, w, of)
+            forward_block(y, load_chunk(src, j, w, <real*> src_scratch), w, row)
         else:
-            g = load(&p.diff_dst, diff_dst + j * p.diff_dst.n, p.diff_dst.n, w, diff_dst_scratch)
+            g = load_chunk(diff_dst, j, w, <real*> diff_dst_scratch)
             if kept != NULL:
-                backward_of_exp_block(y, g, x, w, of)
+                backward_of_exp_block(y, g, kept + j, w, row)
             elif p.form == BACKWARD_DST:
-                backward_dst_block(y, g, x, w, of)
+                backward_dst_block(y, g, load_chunk(src, j, w, <real*> src_scratch), w, row)
             else:
-                backward_src_block(y, g, x, w, of)
+                backward_src_block(y, g, load_chunk(src, j, w, <real*> src_scratch), w, row)
         if not direct:
             store(&p.out, out + j * p.out.n, p.out.n, w, <const real*> y)
 
 
-cdef inline void reduce_part(const Problem* p, const char* diff_dst, const char* src, Py_ssize_t start,
-                             Py_ssize_t stop, Part* part, const real* like) noexcept nogil:
+cdef inline void reduce_part(Form form, const Line* diff_dst, const Line* src, Py_ssize_t start, Py_ssize_t stop,
+                             Part* part, const real* like) noexcept nogil:
     part.max = 0
     part.diff_dst = Sum(0, 0)
-    if p.form != BACKWARD_DST:
-        max_part(&p.src, src, start, stop, &part.max, like)
-    if p.form != LOG_SOFTMAX:
-        sum_part(&p.diff_dst, diff_dst, start, stop, &part.diff_dst, like)
+    if form != BACKWARD_DST:
+        part.max = max_part(src, start, stop, like)
+    if form != LOG_SOFTMAX:
+        part.diff_dst = sum_part(diff_dst, start, stop, like)
 
 
 cdef inline void begin_from_parts(const Problem* p, Row* row, const Part* parts, Py_ssize_t count,
@@ -730,60 +744,66 @@ cdef inline void finish_from_parts(const Problem* p, Row* row, const Part* parts
     for i in range(count):
         others = add(others, parts[i].others)
         ties += parts[i].ties
-    finish_row(p.form, row, others, ties, like)
+    if p.form == BACKWARD_SRC:
+        finish_backward(row, others, ties, like)
+    else:
+        finish_forward(row, others, ties, like)
 
 
-cdef void one_row(const Problem* p, Py_ssize_t index, const real* like) noexcept nogil:
-    cdef char* diff_dst = locate(p, &p.diff_dst, index)
-    cdef char* src = locate(p, &p.src, index)
-    cdef char* out = locate(p, &p.out, index)
-    cdef double keep[KEEP]
+cdef void one_row(const Problem* p, Py_ssize_t index, Workspace* w, const real* like) noexcept nogil:
+    cdef double keep_diff_dst[KEEP]
+    cdef double keep_src[KEEP]
+    cdef double keep_exp[KEEP]
     cdef real* kept = NULL
     cdef Part parts[MAX_PARTS]
     cdef Row row
     cdef Py_ssize_t length = part_length(p.n), count = blocks(p.n, length), i
-    if p.form == BACKWARD_SRC and p.n * sizeof(real) <= sizeof(keep):
-        kept = <real*> keep
+    cdef Line src = line_at(p, &p.src, index, <real*> keep_src), diff_dst = src
+    if p.form != LOG_SOFTMAX:
+        diff_dst = line_at(p, &p.diff_dst, index, <real*> keep_diff_dst)
+    if p.form == BACKWARD_SRC and p.n <= KEEP:
+        kept = <real*> keep_exp
+    elif p.form == BACKWARD_SRC and p.n <= STAGE:
+        kept = <real*> w.src
     for i in range(count):
-        reduce_part(p, diff_dst, src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
+        reduce_part(p.form, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
     begin_from_parts(p, &row, parts, count, like)
     if p.form != BACKWARD_DST:
         for i in range(count):
-            exp_part(&p.src, src, i * length, min(p.n, (i + 1) * length), &row, &parts[i], kept, like)
+            exp_part(&src, i * length, min(p.n, (i + 1) * length), &row, &parts[i], kept, like)
         finish_from_parts(p, &row, parts, count, like)
-    write_part(p, diff_dst, src, out, 0, p.n, &row, kept, (index + 1) % p.outer == 0, like)
+    write_part(p, &diff_dst, &src, locate(p, &p.out, index), 0, p.n, &row, kept, like)
     stream_end()
 
 
 cdef void split_row(const Problem* p, Py_ssize_t index, int threads, const real* like) noexcept nogil:
     """one_row with its parts spread over the threads."""
-    cdef char* diff_dst = locate(p, &p.diff_dst, index)
-    cdef char* src = locate(p, &p.src, index)
     cdef char* out = locate(p, &p.out, index)
     cdef Part parts[MAX_PARTS]
     cdef Row row
     cdef Py_ssize_t length = part_length(p.n), count = blocks(p.n, length), i
+    cdef Line src = line_at(p, &p.src, index, <real*> NULL)             # too long to be kept
+    cdef Line diff_dst = line_at(p, &p.diff_dst, index, <real*> NULL)
     for i in prange(count, schedule="static", num_threads=threads):
-        reduce_part(p, diff_dst, src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
+        reduce_part(p.form, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
     begin_from_parts(p, &row, parts, count, like)
     if p.form != BACKWARD_DST:
         for i in prange(count, schedule="static", num_threads=threads):
-            exp_part(&p.src, src, i * length, min(p.n, (i + 1) * length), &row, &parts[i], <real*> NULL, like)
+            exp_part(&src, i * length, min(p.n, (i + 1) * length), &row, &parts[i], <real*> NULL, like)
         finish_from_parts(p, &row, parts, count, like)
     for i in prange(count, schedule="static", num_threads=threads):
-        write_part(p, diff_dst, src, out, i * length, min(p.n, (i + 1) * length), &row, <const real*> NULL, True,
-                   like)
+        write_part(p, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), &row, <const real*> NULL, like)
         stream_end()
 
 
-cdef void rows(const Problem* p, Py_ssize_t count, int threads, const real* like) noexcept nogil:
+cdef void rows(const Problem* p, Py_ssize_t count, Workspace* workspaces, int threads, const real* like) noexcept nogil:
     cdef Py_ssize_t i
     if count < threads and p.n > MIN_PART:
         for i in range(count):
             split_row(p, i, threads, like)
     else:
         for i in prange(count, schedule="static", num_threads=threads, use_threads_if=threads > 1):
-            one_row(p, i, like)
+            one_row(p, i, workspaces + threadid(), like)
 
 
 # --------------------------------------------------------------------------------------------- columns
@@ -791,28 +811,6 @@ cdef void rows(const Problem* p, Py_ssize_t count, int threads, const real* like
 # The columns of all of `outer` are counted on: column q is [q // inner, :, q % inner]. A tile is `width`
 # neighbours of them; in scratch a row of a tile is adjacent, in the arithmetic's type, and `pitch` elements
 # from the next. `pitch` is a multiple of LANES: what exceeds `width` is computed in vain.
-
-cdef struct Workspace:          # of one thread; doubles hold floats as well
-    double diff_dst[STAGE]      # a tile if it fits, else a slab of some of its rows
-    double src[STAGE]
-    double result[SLAB]
-    double flat[SLAB]
-    double hi[LANES * TILE]     # the lanes of LANES columns, then those of the next
-    double lo[LANES * TILE]
-    double max[TILE]            # as in Row
-    double shift[TILE]
-    double magic[TILE]
-    double exp_lo[TILE]
-    double exp_hi[TILE]
-    double factor[TILE]
-    double factor_low[TILE]
-    double boost[TILE]
-    double diff_dst_hi[TILE]
-    double diff_dst_lo[TILE]
-    double others_hi[TILE]
-    double others_lo[TILE]
-    double ties[TILE]
-
 
 cdef inline void turn(char* to, Py_ssize_t to_pitch, const char* source, Py_ssize_t source_pitch,
                       Py_ssize_t rows, Py_ssize_t columns, const real* like) noexcept nogil:
@@ -988,7 +986,7 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
     LANES columns at a time and lane by lane, so that the sums of a lane stay in registers. The slab `begins` a
     part, or `ends` one: then the part's sum, in its first `used` lanes, is added to those of the parts before.
     """
-    cdef Py_ssize_t b, s, lane, k, c
+    cdef Py_ssize_t b, s, lane, c
     cdef double hi[LANES]
     cdef double lo[LANES]
     cdef double* lanes_hi
@@ -1005,8 +1003,7 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
             for c in range(LANES):
                 hi[c] = 0 if begins else lanes_hi[lane * LANES + c]
                 lo[c] = 0 if begins else lanes_lo[lane * LANES + c]
-            for k in range(blocks(height - lane, LANES)):
-                add_to_lanes(hi, lo, x + (lane + k * LANES) * pitch + s, LANES)
+            add_rows_to_lanes(hi, lo, x + lane * pitch + s, blocks(height - lane, LANES), LANES * pitch)
             for c in range(LANES):
                 lanes_hi[lane * LANES + c] = hi[c]
                 if real is double:
@@ -1294,6 +1291,7 @@ cdef int walk(Problem* p, int threads) except -1:
         op.turned = abs(op.n) < abs(op.inner)
     if by_columns:
         width = tile_width(p.n, count, threads)
+    if by_columns or p.n > KEEP:
         workspaces = <Workspace*> PyMem_RawMalloc(threads * sizeof(Workspace))
         if workspaces == NULL:
             raise MemoryError
@@ -1303,9 +1301,9 @@ cdef int walk(Problem* p, int threads) except -1:
         elif by_columns:
             columns(p, count, width, workspaces, threads, &as_float)
         elif in_double:
-            rows(p, count, threads, &as_double)
+            rows(p, count, workspaces, threads, &as_double)
         else:
-            rows(p, count, threads, &as_float)
+            rows(p, count, workspaces, threads, &as_float)
     PyMem_RawFree(workspaces)
     return 0
 
