@@ -125,9 +125,9 @@ cdef enum:
     LANES = 16
     CHUNK = 1024                # elements that rows loads, computes and stores at a time
     TILE = 512                  # columns that are computed side by side, at most
-    NARROW = 64
+    NARROW = 128
     SLAB = 8192
-    AHEAD = 2                   # rows of a tile that are asked for ahead of their use
+    AHEAD = 4                   # rows of a tile that are asked for ahead of their use
     LARGE_BYTES = 1 << 19       # operands from this size on are asked for ahead
     STREAM_BYTES = 1 << 24      # results from this size on are written past the caches
     STAGE = 32768               # doubles in a workspace for a tile of each operand
@@ -1051,27 +1051,31 @@ cdef void backward_src_slab(const Workspace* w, real* y, const real* g, const re
         g, x, y = g + pitch, x + pitch, y + pitch
 
 
-cdef void backward_dst_slab(const Workspace* w, real* y, const real* g, const real* x,
-                            Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
+cdef void backward_dst_slab(const Workspace* w, real* y, Py_ssize_t y_pitch, const real* g, Py_ssize_t pitch,
+                            const char* dst, Py_ssize_t dst_pitch, Py_ssize_t height, Py_ssize_t width) noexcept nogil:
+    """`dst_pitch` is in bytes."""
     cdef const real* factor = <const real*> w.factor
     cdef const real* factor_low = <const real*> w.factor_low
     cdef const real* magics = <const real*> w.magic
     cdef const real* los = <const real*> w.exp_lo
     cdef const real* his = <const real*> w.exp_hi
     cdef real magic = magics[0], lo = los[0], hi = his[0]
+    cdef const real* x
     cdef Py_ssize_t i, c
     cdef int alike = 0, beyond
-    for c in range(pitch):                  # but for sums near the end of the range, all columns are
+    for c in range(width):                  # but for sums near the end of the range, all columns are
         alike += magics[c] == magic
     for i in range(height):
-        beyond = alike < pitch
-        for c in range(pitch):
+        x = <const real*> (dst + i * dst_pitch)
+        prefetch(dst + (i + AHEAD) * dst_pitch, width * sizeof(real))
+        beyond = alike < width
+        for c in range(width):
             beyond |= 1 - (x[c] <= hi)
             y[c] = backward_of_exp(g[c], exp_in_range(x[c], magic, lo), factor[c], factor_low[c])
         if beyond:
-            for c in range(pitch):
+            for c in range(width):
                 y[c] = backward_beyond(g[c], x[c], magics[c], los[c], his[c], factor[c], factor_low[c])
-        g, x, y = g + pitch, x + pitch, y + pitch
+        g, y = g + pitch, y + y_pitch
 
 
 cdef inline void set_column(Workspace* w, Py_ssize_t c, const Row* row, const real* like) noexcept nogil:
@@ -1119,6 +1123,9 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     cdef real* gs = <real*> w.diff_dst
     cdef real* xs = <real*> w.src
     cdef Row row
+    cdef const char* dst = NULL             # read where it lies, which is once
+    if p.src.inner == sizeof(real) and is_native(p.src.dtype, like) and first % p.inner + width <= p.inner:
+        dst = locate_column(p, &p.src, first)
 
     for c in range(pitch):
         w.diff_dst_hi[c] = w.diff_dst_lo[c] = w.others_hi[c] = w.others_lo[c] = w.ties[c] = 0
@@ -1191,16 +1198,20 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             xs = <real*> w.src + j * pitch
         elif p.form != LOG_SOFTMAX:
             load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
-        if not whole or p.form == BACKWARD_DST:
-            load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-        if p.form == LOG_SOFTMAX:
-            forward_slab(w, result, xs, height, pitch)
-        elif kept:
-            backward_of_exp_slab(w, result, gs, xs, height, pitch)
+        if p.form == BACKWARD_DST and dst != NULL:
+            backward_dst_slab(w, result, pitch, <const real*> gs, pitch, dst + j * p.src.n, p.src.n, height, width)
         elif p.form == BACKWARD_DST:
-            backward_dst_slab(w, result, gs, xs, height, pitch)
+            load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
+            backward_dst_slab(w, result, pitch, <const real*> gs, pitch, <const char*> xs, pitch * sizeof(real), height, pitch)
         else:
-            backward_src_slab(w, result, gs, xs, height, pitch)
+            if not whole:
+                load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
+            if p.form == LOG_SOFTMAX:
+                forward_slab(w, result, <const real*> xs, height, pitch)
+            elif kept:
+                backward_of_exp_slab(w, result, <const real*> gs, <const real*> xs, height, pitch)
+            else:
+                backward_src_slab(w, result, <const real*> gs, <const real*> xs, height, pitch)
         store_slab(p, &p.out, first, width, j, height, <const real*> result, pitch, flat)
         j += height
     stream_end()
