@@ -764,7 +764,7 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Workspace* w, const real* 
     if p.form == BACKWARD_SRC and p.n <= KEEP:
         kept = <real*> keep_exp
     elif p.form == BACKWARD_SRC and p.n <= STAGE:
-        kept = <real*> w.src
+        kept = <real*> w.src                # all that rows take of a workspace
     for i in range(count):
         reduce_part(p.form, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
     begin_from_parts(p, &row, parts, count, like)
@@ -801,9 +801,12 @@ cdef void rows(const Problem* p, Py_ssize_t count, Workspace* workspaces, int th
     if count < threads and p.n > MIN_PART:
         for i in range(count):
             split_row(p, i, threads, like)
-    else:
-        for i in prange(count, schedule="static", num_threads=threads, use_threads_if=threads > 1):
+    elif threads > 1:
+        for i in prange(count, schedule="static", num_threads=threads):
             one_row(p, i, workspaces + threadid(), like)
+    else:                                   # a team of one costs as much as a small problem
+        for i in range(count):
+            one_row(p, i, workspaces, like)
 
 
 # --------------------------------------------------------------------------------------------- columns
@@ -1220,13 +1223,22 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
 cdef void columns(const Problem* p, Py_ssize_t count, Py_ssize_t width, Workspace* workspaces, int threads,
                   const real* like) noexcept nogil:
     cdef Py_ssize_t i
-    for i in prange(blocks(count, width), schedule="static", num_threads=threads, use_threads_if=threads > 1):
-        one_tile(p, i * width, min(width, count - i * width), workspaces + threadid(), like)
+    if threads > 1:
+        for i in prange(blocks(count, width), schedule="static", num_threads=threads):
+            one_tile(p, i * width, min(width, count - i * width), workspaces + threadid(), like)
+    else:
+        for i in range(blocks(count, width)):
+            one_tile(p, i * width, min(width, count - i * width), workspaces, like)
 
 
-cdef Py_ssize_t tile_width(Py_ssize_t n, Py_ssize_t count, int threads) noexcept:
-    """Columns in a tile: as many as keep it in the caches, and enough tiles for all threads."""
+cdef Py_ssize_t tile_width(Py_ssize_t n, Py_ssize_t count, Py_ssize_t room, int threads) noexcept:
+    """Columns in a tile: as many as keep it in the caches, and enough tiles for all threads.
+
+    `room` is for how many elements there is scratch.
+    """
     cdef Py_ssize_t most = min(max(SLAB // n, <Py_ssize_t> NARROW), <Py_ssize_t> TILE) // LANES * LANES
+    if room < n * most <= 2 * room:         # half as wide, a tile need not be loaded twice
+        most //= 2
     cdef Py_ssize_t tiles = blocks(blocks(count, most), threads) * threads
     return blocks(blocks(count, tiles), LANES) * LANES
 
@@ -1239,6 +1251,7 @@ cpdef enum:
 cdef enum:
     SHORT_ROW = 64              # rows up to this length are turned into columns on loading
     FEW_COLUMNS = 16            # fewer do not fill a vector: rather walk along the axis
+    FEW_NEIGHBOURS = 6          # runs of fewer adjacent columns are not worth their loads
 
 cdef object ndarray = numpy.ndarray, as_dtype = numpy.dtype, empty = numpy.empty, uint16 = numpy.uint16
 cdef dict dtype_codes = {
@@ -1274,18 +1287,18 @@ cdef int walk(Problem* p, int threads) except -1:
     cdef Operand* op
     cdef Workspace* workspaces = NULL
     cdef Py_ssize_t count = p.outer * p.inner, width = 0
-    cdef bint in_double = False, adjacent = True, by_columns
+    cdef bint in_double = False, along = True, by_columns
     cdef float as_float = 0
     cdef double as_double = 0
     cdef int d
     operands[:] = [&p.diff_dst, &p.src, &p.out]
     for op in operands:
         in_double |= op.dtype == FLOAT64
-        adjacent &= op.n == op.itemsize or op.n == 0
+        along &= op.n == op.itemsize or abs(op.n) <= abs(op.inner)
     for d in range(p.ndim):
         count *= p.loops[d]
-    by_columns = count >= FEW_COLUMNS and (p.n <= SHORT_ROW or not adjacent)
-    if by_columns and p.inner < FEW_COLUMNS and p.inner < p.outer:
+    by_columns = count >= FEW_COLUMNS and (p.n <= SHORT_ROW or not along)
+    if by_columns and p.inner < FEW_NEIGHBOURS and p.inner < p.outer:
         p.outer, p.inner = p.inner, p.outer
         for op in operands:
             op.outer, op.inner = op.inner, op.outer
@@ -1301,8 +1314,8 @@ cdef int walk(Problem* p, int threads) except -1:
     for op in operands:
         op.turned = abs(op.n) < abs(op.inner)
     if by_columns:
-        width = tile_width(p.n, count, threads)
-    if by_columns or p.n > KEEP:
+        width = tile_width(p.n, count, STAGE if in_double else 2 * STAGE, threads)
+    if by_columns or p.form == BACKWARD_SRC and KEEP < p.n <= STAGE:
         workspaces = <Workspace*> PyMem_RawMalloc(threads * sizeof(Workspace))
         if workspaces == NULL:
             raise MemoryError
