@@ -61,11 +61,7 @@ cdef extern from "half.h" nogil:
 cdef extern from "vexp.h" nogil:
     const float EXP_F32_LO, EXP_F32_HI, MAGIC_F32, BIAS_F32
     const double EXP_F64_LO, EXP_F64_HI, MAGIC_F64, BIAS_F64, LN_2
-    float exp_in_range_f32(float x, float magic, float lo) noexcept
-    double exp_in_range_f64(double x, double magic, double lo) noexcept
-    float exp_or_nan_f32(float x, float magic, float lo) noexcept
-    double exp_or_nan_f64(double x, double magic, double lo) noexcept
-    double exp_f64_with_tail(double x, double magic, double lo, double* tail) noexcept
+    double exp_f64_with_tail(double x, double magic, double* tail) noexcept
     float toward_zero_f32(float f, double rest) noexcept
     double toward_zero_f64(double f, double rest) noexcept
     float minus_product_f32(float g, float y, float f, float f_low) noexcept
@@ -76,6 +72,28 @@ cdef extern from "vexp.h" nogil:
 cdef extern from "lanes.h" nogil:
     void add_rows_f32(double* hi, double* lo, const float* x, Py_ssize_t rows, Py_ssize_t pitch) noexcept
     void add_rows_f64(double* hi, double* lo, const double* x, Py_ssize_t rows, Py_ssize_t pitch) noexcept
+
+cdef extern from "loops.h" nogil:
+    enum:
+        OF_MAX, OF_SHIFT, OF_MAGIC, OF_EXP_LO, OF_EXP_HI, OF_FACTOR, OF_FACTOR_LOW, CONSTANTS
+    void backward_dst_row_f32(float* y, const float* g, const float* x, Py_ssize_t n, const float* of) noexcept
+    void backward_dst_row_f64(double* y, const double* g, const double* x, Py_ssize_t n, const double* of) noexcept
+    void backward_src_row_f32(float* y, const float* g, const float* x, Py_ssize_t n, const float* of) noexcept
+    void backward_src_row_f64(double* y, const double* g, const double* x, Py_ssize_t n, const double* of) noexcept
+    Py_ssize_t exp_row_f32(float* e, const float* x, Py_ssize_t n, const float* of, double* hi, double* lo) noexcept
+    Py_ssize_t exp_row_f64(double* e, const double* x, Py_ssize_t n, const double* of, double* hi, double* lo) noexcept
+    void backward_dst_columns_f32(
+        float* y, const float* g, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
+    void backward_dst_columns_f64(
+        double* y, const double* g, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
+    void backward_src_columns_f32(
+        float* y, const float* g, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
+    void backward_src_columns_f64(
+        double* y, const double* g, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
+    void exp_columns_f32(
+        float* terms, float* x, Py_ssize_t n, const float* of, Py_ssize_t stride, float* ties, bint keep) noexcept
+    void exp_columns_f64(
+        double* terms, double* x, Py_ssize_t n, const double* of, Py_ssize_t stride, double* ties, bint keep) noexcept
 
 cdef extern from "turn.h" nogil:
     void turn_f32(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
@@ -180,14 +198,8 @@ cdef struct Workspace:          # of one thread; doubles hold floats as well
     double flat[SLAB]
     double hi[LANES * TILE]     # the lanes of LANES columns, then those of the next
     double lo[LANES * TILE]
-    double max[TILE]            # as in Row
-    double shift[TILE]
-    double magic[TILE]
-    double exp_lo[TILE]
-    double exp_hi[TILE]
-    double factor[TILE]
-    double factor_low[TILE]
-    double boost[TILE]
+    double constants[CONSTANTS * TILE]      # as loops.h has them
+    double boost[TILE]          # as in Row
     double diff_dst_hi[TILE]
     double diff_dst_lo[TILE]
     double others_hi[TILE]
@@ -456,7 +468,7 @@ cdef inline void begin_row(Form form, Row* row, double max, Py_ssize_t n, Sum di
 
 cdef inline double exp_at_max(const Row* row, double* tail, const real* like) noexcept nogil:
     cdef double K = (MAGIC_F32 + BIAS_F32 if real is float else MAGIC_F64 + BIAS_F64) - row.magic
-    return exp_f64_with_tail(row.max - row.shift, MAGIC_F64 + BIAS_F64 - K, -INFINITY, tail)
+    return exp_f64_with_tail(row.max - row.shift, MAGIC_F64 + BIAS_F64 - K, tail)
 
 
 cdef inline void finish_backward(Row* row, Sum others, double ties, const real* like) noexcept nogil:
@@ -486,38 +498,19 @@ cdef inline void finish_forward(Row* row, Sum others, double ties, const real* l
     row.factor_low = 0
 
 
-# ------------------------------------------------------------------------------- element-wise formulas
-
-cdef inline real exp_in_range(real x, real magic, real lo) noexcept nogil:
-    if real is float:
-        return exp_in_range_f32(x, magic, lo)
-    else:
-        return exp_in_range_f64(x, magic, lo)
-
-
-cdef inline real exp_or_nan(real x, real magic, real lo) noexcept nogil:
-    if real is float:
-        return exp_or_nan_f32(x, magic, lo)
-    else:
-        return exp_or_nan_f64(x, magic, lo)
-
-
-cdef inline real backward_of_exp(real g, real e, real factor, real factor_low) noexcept nogil:
-    if real is float:
-        return minus_product_f32(g, e, factor, factor_low)
-    else:
-        return minus_product_f64(g, e, factor, factor_low)
-
-
-cdef inline real backward_beyond(real g, real x, real magic, real lo, real hi, real factor, real factor_low) noexcept nogil:
-    """The same where x may be NaN or exceed hi, beyond which exp is infinite; factor_low has no part in either."""
-    cdef real e = exp_in_range(x, magic, lo)
-    return backward_of_exp(g, e, factor, factor_low) if x <= hi else g - (x + <real> INFINITY) * factor
+cdef inline void set_constants(real* of, Py_ssize_t stride, const Row* row) noexcept nogil:
+    of[OF_MAX * stride] = <real> row.max
+    of[OF_SHIFT * stride] = <real> row.shift
+    of[OF_MAGIC * stride] = <real> row.magic
+    of[OF_EXP_LO * stride] = <real> row.lo
+    of[OF_EXP_HI * stride] = <real> row.hi
+    of[OF_FACTOR * stride] = <real> row.factor
+    of[OF_FACTOR_LOW * stride] = <real> row.factor_low
 
 
 # ---------------------------------------------------------------------------------- loops along a row
 
-# Functions of their own, not inlined: the compiler then keeps the constants in registers.
+# Those without an exp are left to the compiler.
 
 cdef inline void sum_block(double* hi, double* lo, const real* x, Py_ssize_t n) noexcept nogil:
     cdef real rest[LANES]
@@ -544,58 +537,49 @@ cdef void max_block(real* lanes, const real* x, Py_ssize_t n) noexcept nogil:
         lanes[lane] = top[lane]
 
 
-cdef Py_ssize_t exp_block(real* e, real* terms, const real* x, Py_ssize_t n, const Row* row) noexcept nogil:
-    """exp, the same with 0 for the maximum, and how often that occurs."""
-    cdef real max = <real> row.max, shift = <real> row.shift, magic = <real> row.magic, lo = <real> row.lo
-    cdef Py_ssize_t i
-    cdef int ties = 0
-    for i in range(n):
-        ties += x[i] == max
-    for i in range(n):
-        e[i] = exp_or_nan(x[i] - shift, magic, lo)
-        terms[i] = 0 if x[i] == max else e[i]
-    return ties
+cdef inline Py_ssize_t exp_block(
+    real* e, const real* x, Py_ssize_t n, const real* of, double* hi, double* lo
+) noexcept nogil:
+    """Add exp of what is below the maximum to the lanes, and say how often that occurs; exp to e unless it is NULL."""
+    if real is float:
+        return exp_row_f32(e, x, n, of, hi, lo)
+    else:
+        return exp_row_f64(e, x, n, of, hi, lo)
 
 
-cdef void forward_block(real* y, const real* x, Py_ssize_t n, const Row* row) noexcept nogil:
-    cdef real max = <real> row.max, factor = <real> row.factor
+cdef void forward_block(real* y, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
+    cdef real max = of[OF_MAX], factor = of[OF_FACTOR]
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = (x[i] - max) - factor
 
 
-cdef void backward_of_exp_block(
-    real* y, const real* g, const real* e, Py_ssize_t n, const Row* row
-) noexcept nogil:
-    cdef real factor = <real> row.factor, factor_low = <real> row.factor_low
+cdef inline real backward_of_exp(real g, real e, real factor, real factor_low) noexcept nogil:
+    if real is float:
+        return minus_product_f32(g, e, factor, factor_low)
+    else:
+        return minus_product_f64(g, e, factor, factor_low)
+
+
+cdef void backward_of_exp_block(real* y, const real* g, const real* e, Py_ssize_t n, const real* of) noexcept nogil:
+    cdef real factor = of[OF_FACTOR], factor_low = of[OF_FACTOR_LOW]
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = backward_of_exp(g[i], e[i], factor, factor_low)
 
 
-cdef void backward_src_block(
-    real* y, const real* g, const real* x, Py_ssize_t n, const Row* row
-) noexcept nogil:
-    cdef real shift = <real> row.shift, magic = <real> row.magic, lo = <real> row.lo
-    cdef real factor = <real> row.factor, factor_low = <real> row.factor_low
-    cdef Py_ssize_t i
-    for i in range(n):
-        y[i] = backward_of_exp(g[i], exp_or_nan(x[i] - shift, magic, lo), factor, factor_low)
+cdef inline void backward_src_block(real* y, const real* g, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
+    if real is float:
+        backward_src_row_f32(y, g, x, n, of)
+    else:
+        backward_src_row_f64(y, g, x, n, of)
 
 
-cdef void backward_dst_block(
-    real* y, const real* g, const real* x, Py_ssize_t n, const Row* row
-) noexcept nogil:
-    cdef real magic = <real> row.magic, lo = <real> row.lo, hi = <real> row.hi
-    cdef real factor = <real> row.factor, factor_low = <real> row.factor_low
-    cdef Py_ssize_t i
-    cdef int beyond = 0
-    for i in range(n):
-        beyond |= 1 - (x[i] <= hi)
-        y[i] = backward_of_exp(g[i], exp_in_range(x[i], magic, lo), factor, factor_low)
-    if beyond:                              # rare
-        for i in range(n):
-            y[i] = backward_beyond(g[i], x[i], magic, lo, hi, factor, factor_low)
+cdef inline void backward_dst_block(real* y, const real* g, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
+    if real is float:
+        backward_dst_row_f32(y, g, x, n, of)
+    else:
+        backward_dst_row_f64(y, g, x, n, of)
 
 
 # ------------------------------------------------------------------------------------------------ rows
@@ -665,20 +649,19 @@ cdef inline void exp_part(const Line* src, Py_ssize_t start, Py_ssize_t stop, co
                           real* kept, const real* like) noexcept nogil:
     """Sum exp over the elements below the maximum and count those at it; `kept`, if any, gets exp."""
     cdef real scratch[CHUNK]
-    cdef real terms[CHUNK]
-    cdef real e[CHUNK]
+    cdef real of[CONSTANTS]
     cdef double hi[LANES]
     cdef double lo[LANES]
     cdef Py_ssize_t b, j, w
     cdef const real* x
+    set_constants(<real*> of, 1, row)
     clear_lanes(hi, lo)
     part.ties = 0
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         x = load_chunk(src, j, w, <real*> scratch)
-        part.ties += exp_block(<real*> e if kept == NULL else kept + j, <real*> terms, x, w, row)
-        sum_block(hi, lo, <const real*> terms, w)
+        part.ties += exp_block(<real*> NULL if kept == NULL else kept + j, x, w, <const real*> of, hi, lo)
     fold_lanes(hi, lo, LANES, 1, like)
     part.others = lane_sum(hi, lo, 0, like)
 
@@ -688,12 +671,14 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
     cdef real src_scratch[CHUNK]
     cdef real diff_dst_scratch[CHUNK]
     cdef real scratch[CHUNK]
+    cdef real of[CONSTANTS]
     cdef Py_ssize_t b, j, w
     cdef const real* g
     cdef real* y
     # Loops vectorise only where the result is not what they read from.
     cdef bint direct = (p.out.n == sizeof(real) and is_native(p.out.dtype, like) and not p.out.streamed
                         and out != src.data and out != diff_dst.data)
+    set_constants(<real*> of, 1, row)
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
@@ -703,15 +688,15 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
             prefetch(src.next + j * src.op.n, w * src.op.n)
         y = <real*> (out + j * p.out.n) if direct else <real*> scratch
         if p.form == LOG_SOFTMAX:
-            forward_block(y, load_chunk(src, j, w, <real*> src_scratch), w, row)
+            forward_block(y, load_chunk(src, j, w, <real*> src_scratch), w, <const real*> of)
         else:
             g = load_chunk(diff_dst, j, w, <real*> diff_dst_scratch)
             if kept != NULL:
-                backward_of_exp_block(y, g, kept + j, w, row)
+                backward_of_exp_block(y, g, kept + j, w, <const real*> of)
             elif p.form == BACKWARD_DST:
-                backward_dst_block(y, g, load_chunk(src, j, w, <real*> src_scratch), w, row)
+                backward_dst_block(y, g, load_chunk(src, j, w, <real*> src_scratch), w, <const real*> of)
             else:
-                backward_src_block(y, g, load_chunk(src, j, w, <real*> src_scratch), w, row)
+                backward_src_block(y, g, load_chunk(src, j, w, <real*> src_scratch), w, <const real*> of)
         if not direct:
             store(&p.out, out + j * p.out.n, p.out.n, w, <const real*> y)
 
@@ -913,24 +898,16 @@ cdef void max_slab(real* max, const real* x, Py_ssize_t height, Py_ssize_t pitch
 cdef void exp_slab(Workspace* w, real* terms, real* x, Py_ssize_t height, Py_ssize_t pitch,
                    bint keep) noexcept nogil:
     """exp of what is below the maximum, 0 at it, and how often that was; `keep` leaves exp in x."""
-    cdef Py_ssize_t i, c
-    cdef const real* max = <const real*> w.max
-    cdef const real* shift = <const real*> w.shift
-    cdef const real* magic = <const real*> w.magic
-    cdef const real* exp_lo = <const real*> w.exp_lo
     cdef real ties[TILE]
-    cdef real e
+    cdef Py_ssize_t i, c
     for c in range(pitch):
         ties[c] = 0
     for i in range(height):
-        for c in range(pitch):
-            e = exp_or_nan(x[c] - shift[c], magic[c], exp_lo[c])
-            terms[c] = 0 if x[c] == max[c] else e
-            ties[c] += <real> 1 if x[c] == max[c] else <real> 0
-            if keep:
-                x[c] = e
-        x += pitch
-        terms += pitch
+        if real is float:
+            exp_columns_f32(terms, x, pitch, <const float*> w.constants, TILE, ties, keep)
+        else:
+            exp_columns_f64(terms, x, pitch, <const double*> w.constants, TILE, ties, keep)
+        x, terms = x + pitch, terms + pitch
     for c in range(pitch):
         w.ties[c] += ties[c]
 
@@ -1020,8 +997,8 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
 
 
 cdef void forward_slab(const Workspace* w, real* y, const real* x, Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
-    cdef const real* max = <const real*> w.max
-    cdef const real* factor = <const real*> w.factor
+    cdef const real* max = <const real*> w.constants + OF_MAX * TILE
+    cdef const real* factor = <const real*> w.constants + OF_FACTOR * TILE
     cdef Py_ssize_t i, c
     for i in range(height):
         for c in range(pitch):
@@ -1031,8 +1008,8 @@ cdef void forward_slab(const Workspace* w, real* y, const real* x, Py_ssize_t he
 
 cdef void backward_of_exp_slab(const Workspace* w, real* y, const real* g, const real* e,
                                Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
-    cdef const real* factor = <const real*> w.factor
-    cdef const real* factor_low = <const real*> w.factor_low
+    cdef const real* factor = <const real*> w.constants + OF_FACTOR * TILE
+    cdef const real* factor_low = <const real*> w.constants + OF_FACTOR_LOW * TILE
     cdef Py_ssize_t i, c
     for i in range(height):
         for c in range(pitch):
@@ -1040,69 +1017,52 @@ cdef void backward_of_exp_slab(const Workspace* w, real* y, const real* g, const
         g, e, y = g + pitch, e + pitch, y + pitch
 
 
-cdef void backward_src_slab(const Workspace* w, real* y, const real* g, const real* x,
-                            Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
-    cdef const real* factor = <const real*> w.factor
-    cdef const real* factor_low = <const real*> w.factor_low
-    cdef const real* shift = <const real*> w.shift
-    cdef const real* magic = <const real*> w.magic
-    cdef const real* lo = <const real*> w.exp_lo
-    cdef Py_ssize_t i, c
+cdef inline void backward_src_slab(const Workspace* w, real* y, const real* g, const real* x,
+                                   Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
+    cdef Py_ssize_t i
     for i in range(height):
-        for c in range(pitch):
-            y[c] = backward_of_exp(g[c], exp_or_nan(x[c] - shift[c], magic[c], lo[c]), factor[c], factor_low[c])
+        if real is float:
+            backward_src_columns_f32(y, g, x, pitch, <const float*> w.constants, TILE)
+        else:
+            backward_src_columns_f64(y, g, x, pitch, <const double*> w.constants, TILE)
         g, x, y = g + pitch, x + pitch, y + pitch
 
 
-cdef void backward_dst_slab(const Workspace* w, real* y, Py_ssize_t y_pitch, const real* g, Py_ssize_t pitch,
-                            const char* dst, Py_ssize_t dst_pitch, Py_ssize_t height, Py_ssize_t width) noexcept nogil:
+cdef inline void backward_dst_slab(const Workspace* w, real* y, const real* g, Py_ssize_t pitch, const char* dst,
+                                   Py_ssize_t dst_pitch, Py_ssize_t height, Py_ssize_t width) noexcept nogil:
     """`dst_pitch` is in bytes."""
-    cdef const real* factor = <const real*> w.factor
-    cdef const real* factor_low = <const real*> w.factor_low
-    cdef const real* magics = <const real*> w.magic
-    cdef const real* los = <const real*> w.exp_lo
-    cdef const real* his = <const real*> w.exp_hi
-    cdef real magic = magics[0], lo = los[0], hi = his[0]
-    cdef const real* x
-    cdef Py_ssize_t i, c
-    cdef int alike = 0, beyond
-    for c in range(width):                  # but for sums near the end of the range, all columns are
-        alike += magics[c] == magic
+    cdef Py_ssize_t i
     for i in range(height):
-        x = <const real*> (dst + i * dst_pitch)
-        prefetch(dst + (i + AHEAD) * dst_pitch, width * sizeof(real))
-        beyond = alike < width
-        for c in range(width):
-            beyond |= 1 - (x[c] <= hi)
-            y[c] = backward_of_exp(g[c], exp_in_range(x[c], magic, lo), factor[c], factor_low[c])
-        if beyond:
-            for c in range(width):
-                y[c] = backward_beyond(g[c], x[c], magics[c], los[c], his[c], factor[c], factor_low[c])
-        g, y = g + pitch, y + y_pitch
+        if dst_pitch != pitch * <Py_ssize_t> sizeof(real):
+            prefetch(dst + AHEAD * dst_pitch, width * sizeof(real))
+        if real is float:
+            backward_dst_columns_f32(y, g, <const float*> dst, width, <const float*> w.constants, TILE)
+        else:
+            backward_dst_columns_f64(y, g, <const double*> dst, width, <const double*> w.constants, TILE)
+        g, y, dst = g + pitch, y + pitch, dst + dst_pitch
 
 
 cdef inline void set_column(Workspace* w, Py_ssize_t c, const Row* row, const real* like) noexcept nogil:
-    (<real*> w.shift)[c] = <real> row.shift
-    (<real*> w.magic)[c] = <real> row.magic
-    (<real*> w.exp_lo)[c] = <real> row.lo
-    (<real*> w.exp_hi)[c] = <real> row.hi
+    set_constants(<real*> w.constants + c, TILE, row)
     w.boost[c] = row.boost
     w.diff_dst_hi[c] = row.diff_dst.hi
     w.diff_dst_lo[c] = row.diff_dst.lo
 
 
 cdef inline void get_column(const Workspace* w, Py_ssize_t c, Row* row, const real* like) noexcept nogil:
-    row.max = (<const real*> w.max)[c]
-    row.shift = (<const real*> w.shift)[c]
-    row.magic = (<const real*> w.magic)[c]
+    cdef const real* of = <const real*> w.constants + c
+    row.max = of[OF_MAX * TILE]
+    row.shift = of[OF_SHIFT * TILE]
+    row.magic = of[OF_MAGIC * TILE]
     row.boost = w.boost[c]
     row.diff_dst.hi = w.diff_dst_hi[c]
     row.diff_dst.lo = w.diff_dst_lo[c]
 
 
 cdef inline void set_column_factor(Workspace* w, Py_ssize_t c, const Row* row, const real* like) noexcept nogil:
-    (<real*> w.factor)[c] = <real> row.factor
-    (<real*> w.factor_low)[c] = <real> row.factor_low
+    cdef real* of = <real*> w.constants + c
+    of[OF_FACTOR * TILE] = <real> row.factor
+    of[OF_FACTOR_LOW * TILE] = <real> row.factor_low
 
 
 cdef inline Py_ssize_t slab_height(Py_ssize_t n, Py_ssize_t j, Py_ssize_t pitch) noexcept nogil:
@@ -1125,6 +1085,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     cdef real* flat = <real*> w.flat
     cdef real* gs = <real*> w.diff_dst
     cdef real* xs = <real*> w.src
+    cdef real* max = <real*> w.constants + OF_MAX * TILE
     cdef Row row
     cdef const char* dst = NULL             # read where it lies, which is once
     if p.src.inner == sizeof(real) and is_native(p.src.dtype, like) and first % p.inner + width <= p.inner:
@@ -1132,7 +1093,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
 
     for c in range(pitch):
         w.diff_dst_hi[c] = w.diff_dst_lo[c] = w.others_hi[c] = w.others_lo[c] = w.ties[c] = 0
-        (<real*> w.max)[c] = -INFINITY
+        max[c] = -INFINITY
 
     # First pass: the sum of diff_dst and the maximum of src.
     j = 0
@@ -1149,19 +1110,17 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, <const real*> gs, height, pitch, begins, ends, used)
         if p.form != BACKWARD_DST:
             load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-            max_slab(<real*> w.max, <const real*> xs, height, pitch)
+            max_slab(max, <const real*> xs, height, pitch)
         j += height
 
     if p.form == BACKWARD_DST:
         for c in range(pitch):
             begin_row(BACKWARD_DST, &row, 0, n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
             set_column(w, c, &row, like)
-            set_column_factor(w, c, &row, like)
     else:
         for c in range(pitch):
-            begin_row(BACKWARD_SRC, &row, (<const real*> w.max)[c], n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
+            begin_row(BACKWARD_SRC, &row, max[c], n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
             set_column(w, c, &row, like)
-            set_column_factor(w, c, &row, like)
 
     # Second pass: exp, its sum below the maximum, and the number of elements at it.
     if p.form != BACKWARD_DST:
@@ -1202,10 +1161,10 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
         elif p.form != LOG_SOFTMAX:
             load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
         if p.form == BACKWARD_DST and dst != NULL:
-            backward_dst_slab(w, result, pitch, <const real*> gs, pitch, dst + j * p.src.n, p.src.n, height, width)
+            backward_dst_slab(w, result, <const real*> gs, pitch, dst + j * p.src.n, p.src.n, height, width)
         elif p.form == BACKWARD_DST:
             load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-            backward_dst_slab(w, result, pitch, <const real*> gs, pitch, <const char*> xs, pitch * sizeof(real), height, pitch)
+            backward_dst_slab(w, result, <const real*> gs, pitch, <const char*> xs, pitch * sizeof(real), height, pitch)
         else:
             if not whole:
                 load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)

@@ -10,9 +10,10 @@
  * for double): the sum's last bits are the integer k - K, which shifted into the exponent's place
  * scale by 2^(k - K). So K costs nothing, and it may differ from row to row.
  *
- * The caller chooses lo and hi: below lo the result is 0; above hi exp_f32 and exp_f64 are infinite, and NaN
- * for NaN; there the _in_range functions, which save that test, give anything. It must hold, nearly, that
- * lo >= (K - 126) ln 2, and that hi < (K + 128) ln 2; for double, 1022 and 1024.
+ * The caller chooses EXP_LO and EXP_HI: below the one the result is 0, above the other it is infinite. It must hold,
+ * nearly, that lo >= (K - 126) ln 2, and that hi < (K + 128) ln 2; for double, 1022 and 1024. Where all results stay below
+ * 2^127, the scale can be a factor: with the exponent's bias added to magic, the shifted bits are 2^(k - K) itself, and NaN
+ * stays NaN.
  */
 #ifndef FASTLSM_VEXP_H
 #define FASTLSM_VEXP_H
@@ -57,74 +58,30 @@ static inline double fma_f64(double a, double b, double c) { return a * b + c; }
 #define LN_2_HIGH_F64 0x1.62e42feep-1
 #define LN_2_LOW_F64 0x1.a39ef35793c76p-33
 
-/* 1 + (r + r^2 q(r)); q is minimax over |r| <= 1.002 ln(2) / 2, its error 2^-28.3 of e^r. About 0.7 ulp in all. */
-static inline float exp_reduced_f32(float x, float k)
-{
-    float r = fma_f32(k, -LN_2_LOW_F32, fma_f32(k, -LN_2_HIGH_F32, x));
-    float q;
-    q = fma_f32(0x1.6a2276p-10f, r, 0x1.123b04p-7f);
-    q = fma_f32(q, r, 0x1.5558f8p-5f);
-    q = fma_f32(q, r, 0x1.55549p-3f);
-    q = fma_f32(q, r, 0x1.fffffcp-2f);
-    return 1.0f + fma_f32(r * r, q, r);
-}
+/* q by Horner's rule, highest power first, minimax over |r| <= 1.002 ln(2) / 2: its error is 2^-28.3 of e^r in float, 2^-57.9
+ * in double. */
+#define EXP_Q_F32(FIRST, NEXT) \
+    FIRST(0x1.6a2276p-10f) NEXT(0x1.123b04p-7f) NEXT(0x1.5558f8p-5f) NEXT(0x1.55549p-3f) NEXT(0x1.fffffcp-2f)
+#define EXP_Q_F64(FIRST, NEXT) \
+    FIRST(0x1.ad7e8a1bb997dp-26) NEXT(0x1.28ae34601dab8p-22) NEXT(0x1.71df271f4324p-19) NEXT(0x1.a019994461daep-16) \
+    NEXT(0x1.a01a0128fe083p-13) NEXT(0x1.6c16c1846fc5ap-10) NEXT(0x1.111111112817p-7) NEXT(0x1.5555555550754p-5) \
+    NEXT(0x1.55555555554f8p-3) NEXT(0x1.000000000000ap-1)
 
-static inline float exp_in_range_f32(float x, float magic, float lo)
+/* One exp, of which the exact value is nearly the sum of the result and *tail: for what a row has one of. */
+static inline double exp_f64_with_tail(double x, double magic, double *tail)
 {
-    float t = fma_f32(x, (float)LOG2_E, magic);
-    float y = exp_reduced_f32(x, t - magic);
-    y = f32_of_bits(bits_of_f32(y) + (bits_of_f32(t) << 23));
-    return x < lo ? 0.0f : y;
-}
-
-static inline float exp_or_nan_f32(float x, float magic, float lo)
-{
-    float t = fma_f32(x, (float)LOG2_E, magic);
-    float y = exp_reduced_f32(x, t - magic);
-    y *= f32_of_bits(bits_of_f32(t) << 23);
-    return x < lo ? 0.0f : y;
-}
-
-/* As above, error 2^-57.9, as 1 + *s. */
-static inline double exp_reduced_f64(double x, double k, double *s)
-{
+    double t = fma_f64(x, LOG2_E, magic), k = t - magic;
     double r = fma_f64(k, -LN_2_LOW_F64, fma_f64(k, -LN_2_HIGH_F64, x));
-    double q;
-    q = fma_f64(0x1.ad7e8a1bb997dp-26, r, 0x1.28ae34601dab8p-22);
-    q = fma_f64(q, r, 0x1.71df271f4324p-19);
-    q = fma_f64(q, r, 0x1.a019994461daep-16);
-    q = fma_f64(q, r, 0x1.a01a0128fe083p-13);
-    q = fma_f64(q, r, 0x1.6c16c1846fc5ap-10);
-    q = fma_f64(q, r, 0x1.111111112817p-7);
-    q = fma_f64(q, r, 0x1.5555555550754p-5);
-    q = fma_f64(q, r, 0x1.55555555554f8p-3);
-    q = fma_f64(q, r, 0x1.000000000000ap-1);
-    *s = fma_f64(r * r, q, r);
-    return 1.0 + *s;
-}
-
-static inline double exp_in_range_f64(double x, double magic, double lo)
-{
-    double t = fma_f64(x, LOG2_E, magic), s;
-    double y = exp_reduced_f64(x, t - magic, &s);
-    y = f64_of_bits(bits_of_f64(y) + (bits_of_f64(t) << 52));
-    return x < lo ? 0.0 : y;
-}
-
-/* The exact result is nearly the sum of the returned value and *tail. */
-static inline double exp_f64_with_tail(double x, double magic, double lo, double *tail)
-{
-    double t = fma_f64(x, LOG2_E, magic), s;
-    double y = exp_reduced_f64(x, t - magic, &s);
-    double scale = f64_of_bits(bits_of_f64(t) << 52);
+    double q, s, y, scale = f64_of_bits(bits_of_f64(t) << 52);
+#define FIRST(c) q = c;
+#define NEXT(c) q = fma_f64(q, r, c);
+    EXP_Q_F64(FIRST, NEXT)
+#undef FIRST
+#undef NEXT
+    s = fma_f64(r * r, q, r);
+    y = 1.0 + s;
     *tail = (s - (y - 1.0)) * scale;
-    return x < lo ? 0.0 : y * scale;
-}
-
-static inline double exp_or_nan_f64(double x, double magic, double lo)
-{
-    double tail;
-    return exp_f64_with_tail(x, magic, lo, &tail);
+    return y * scale;
 }
 
 /* log(1 + x + tail) for x >= 0 and a tail below half an ulp of x; about 0.6 ulp.

@@ -1,0 +1,35 @@
+/* The loops that take an exp of every element, for float and double (loops_of_real.h) in the vectors of vectors.h.
+ *
+ * Several vectors go through each step together: a polynomial is a chain of dependent operations, and a processor
+ * that does not see far enough ahead waits for most of them. Compilers vectorise such loops too, but do not interleave.
+ */
+#ifndef FASTLSM_LOOPS_H
+#define FASTLSM_LOOPS_H
+
+#include "lanes.h"
+#include "vexp.h"
+
+/* What the loops need to know of a row (Row in _kernels.pyx) or of each of a tile's columns, one after the other. */
+enum constant { OF_MAX, OF_SHIFT, OF_MAGIC, OF_EXP_LO, OF_EXP_HI, OF_FACTOR, OF_FACTOR_LOW, CONSTANTS };
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+#define REAL float
+#define NAME(name) name##_f32
+#define LIMIT(name) name##_F32
+#define VECTOR f32_vector
+#define BITS u32_vector
+#define WIDTH WIDTH_F32
+#define MANTISSA 23
+#include "loops_of_real.h"
+
+#define REAL double
+#define NAME(name) name##_f64
+#define LIMIT(name) name##_F64
+#define VECTOR f64_vector
+#define BITS u64_vector
+#define WIDTH WIDTH_F64
+#define MANTISSA 52
+#include "loops_of_real.h"
+
+#endif
