@@ -72,6 +72,10 @@ cdef extern from "vexp.h" nogil:
 cdef extern from "lanes.h" nogil:
     void add_rows_f32(double* hi, double* lo, const float* x, Py_ssize_t rows, Py_ssize_t pitch) noexcept
     void add_rows_f64(double* hi, double* lo, const double* x, Py_ssize_t rows, Py_ssize_t pitch) noexcept
+    void sum_columns_f32(
+        double* hi, double* lo, const float* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns) noexcept
+    void sum_columns_f64(
+        double* hi, double* lo, const double* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns) noexcept
 
 cdef extern from "loops.h" nogil:
     enum:
@@ -336,14 +340,6 @@ cdef inline Sum add(Sum a, Sum b) noexcept nogil:
     return Sum(s, ((a.hi - (s - t)) + (b.hi - t)) + (a.lo + b.lo))
 
 
-cdef inline Sum add_in(Sum a, Sum b, const real* like) noexcept nogil:
-    """a + b as lanes are added in arithmetic of type real."""
-    if real is float:
-        return Sum(a.hi + b.hi, 0)
-    else:
-        return add(a, b)
-
-
 cdef inline double value(Sum a) noexcept nogil:
     cdef double s = a.hi + a.lo
     return s if s == s else a.hi            # past infinity the two-sum's error is NaN
@@ -371,19 +367,6 @@ cdef inline void add_rows_to_lanes(double* hi, double* lo, const real* x, Py_ssi
         add_rows_f64(hi, lo, x, rows, pitch)
 
 
-cdef inline void add_sums(double* hi, double* lo, const double* more_hi, const double* more_lo, Py_ssize_t n,
-                          const real* like) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef Sum s
-    for i in range(n):
-        if real is float:
-            hi[i] += more_hi[i]
-        else:
-            s = add(Sum(hi[i], lo[i]), Sum(more_hi[i], more_lo[i]))
-            hi[i] = s.hi
-            lo[i] = s.lo
-
-
 cdef inline void fold_lanes(
     double* hi, double* lo, Py_ssize_t used, Py_ssize_t width, const real* like
 ) noexcept nogil:
@@ -391,9 +374,16 @@ cdef inline void fold_lanes(
 
     Lanes from `used` on hold nothing, and adding 0 would change no bit.
     """
-    cdef Py_ssize_t step = LANES // 2
+    cdef Py_ssize_t i, step = LANES // 2
+    cdef Sum s
     while step:
-        add_sums(hi, lo, hi + step * width, lo + step * width, (min(used, 2 * step) - step) * width, like)
+        for i in range((min(used, 2 * step) - step) * width):
+            if real is float:
+                hi[i] += hi[i + step * width]
+            else:
+                s = add(Sum(hi[i], lo[i]), Sum(hi[i + step * width], lo[i + step * width]))
+                hi[i] = s.hi
+                lo[i] = s.lo
         step //= 2
 
 
@@ -498,9 +488,10 @@ cdef inline void finish_forward(Row* row, Sum others, double ties, const real* l
     row.factor_low = 0
 
 
-cdef inline void set_constants(real* of, Py_ssize_t stride, const Row* row) noexcept nogil:
-    of[OF_MAX * stride] = <real> row.max
-    of[OF_SHIFT * stride] = <real> row.shift
+cdef inline void set_constants(Form form, real* of, Py_ssize_t stride, const Row* row) noexcept nogil:
+    if form != BACKWARD_DST:
+        of[OF_MAX * stride] = <real> row.max
+        of[OF_SHIFT * stride] = <real> row.shift
     of[OF_MAGIC * stride] = <real> row.magic
     of[OF_EXP_LO * stride] = <real> row.lo
     of[OF_EXP_HI * stride] = <real> row.hi
@@ -654,7 +645,7 @@ cdef inline void exp_part(const Line* src, Py_ssize_t start, Py_ssize_t stop, co
     cdef double lo[LANES]
     cdef Py_ssize_t b, j, w
     cdef const real* x
-    set_constants(<real*> of, 1, row)
+    set_constants(BACKWARD_SRC, <real*> of, 1, row)
     clear_lanes(hi, lo)
     part.ties = 0
     for b in range(blocks(stop - start, CHUNK)):
@@ -678,7 +669,7 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
     # Loops vectorise only where the result is not what they read from.
     cdef bint direct = (p.out.n == sizeof(real) and is_native(p.out.dtype, like) and not p.out.streamed
                         and out != src.data and out != diff_dst.data)
-    set_constants(<real*> of, 1, row)
+    set_constants(BACKWARD_SRC, <real*> of, 1, row)
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
@@ -864,6 +855,19 @@ cdef inline void load_slab(const Problem* p, const Operand* op, Py_ssize_t first
                 to[i * pitch + c] = 0
 
 
+cdef inline void ask_for_next(const Problem* p, const Operand* op, Py_ssize_t first, Py_ssize_t width,
+                              Py_ssize_t row) noexcept nogil:
+    """Ask for as much of the next tile as a row holds, while this one is computed."""
+    cdef const char* next
+    if not op.large or (first + width) % p.inner == 0:
+        return
+    next = locate_column(p, op, first + width)
+    if op.inner == op.itemsize:
+        prefetch(next + row * op.n, width * op.itemsize)
+    elif op.n == op.itemsize and op.inner == p.n * op.itemsize:
+        prefetch(next + row * width * op.itemsize, width * op.itemsize)
+
+
 cdef inline void store_slab(const Problem* p, const Operand* op, Py_ssize_t first, Py_ssize_t width,
                             Py_ssize_t start, Py_ssize_t height, const real* x, Py_ssize_t pitch,
                             real* flat) noexcept nogil:
@@ -912,53 +916,6 @@ cdef void exp_slab(Workspace* w, real* terms, real* x, Py_ssize_t height, Py_ssi
         w.ties[c] += ties[c]
 
 
-cdef inline void merge(double* hi, double* lo, const real* x0, const real* x1, const real* x2, const real* x3,
-                       Py_ssize_t present, Py_ssize_t pitch) noexcept nogil:
-    """(x0 + x2) + (x1 + x3) of each column, as far as they are `present`: two levels of the tree of note D."""
-    cdef Py_ssize_t c
-    cdef Sum s
-    for c in range(pitch):
-        s = Sum(0.0 + x0[c], 0)             # a lane begins as 0, so that it never holds -0
-        if present > 2:
-            s = add_in(s, Sum(0.0 + x2[c], 0), x0)
-        if present == 2 or present == 3:
-            s = add_in(s, Sum(0.0 + x1[c], 0), x0)
-        if present > 3:
-            s = add_in(s, add_in(Sum(0.0 + x1[c], 0), Sum(0.0 + x3[c], 0), x0), x0)
-        hi[c] = s.hi
-        if real is double:
-            lo[c] = s.lo
-
-
-cdef void sum_few(Workspace* w, double* sum_hi, double* sum_lo, const real* x, Py_ssize_t height,
-                  Py_ssize_t pitch) noexcept nogil:
-    """sum_slab for columns of at most LANES elements: each is a lane, and the tree runs across whole rows."""
-    cdef Py_ssize_t q, c, present
-    cdef const real* at
-    cdef double* hi = w.hi
-    cdef double* lo = w.lo
-    cdef Sum s
-    for q in range(min(height, <Py_ssize_t> 4)):
-        at = x + q * pitch
-        present = blocks(height - q, 4)
-        if present == 1:
-            merge(hi + q * pitch, lo + q * pitch, at, at, at, at, 1, pitch)
-        elif present == 2:
-            merge(hi + q * pitch, lo + q * pitch, at, at + 4 * pitch, at, at, 2, pitch)
-        elif present == 3:
-            merge(hi + q * pitch, lo + q * pitch, at, at + 4 * pitch, at + 8 * pitch, at, 3, pitch)
-        else:
-            merge(hi + q * pitch, lo + q * pitch, at, at + 4 * pitch, at + 8 * pitch, at + 12 * pitch, 4, pitch)
-    for q in range(2, min(height, <Py_ssize_t> 4)):
-        add_sums(hi + (q - 2) * pitch, lo + (q - 2) * pitch, hi + q * pitch, lo + q * pitch, pitch, x)
-    if height > 1:
-        add_sums(hi, lo, hi + pitch, lo + pitch, pitch, x)
-    for c in range(pitch):
-        s = lane_sum(hi, lo, c, x)
-        sum_hi[c] = s.hi
-        sum_lo[c] = s.lo
-
-
 cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, Py_ssize_t height,
                    Py_ssize_t pitch, bint begins, bint ends, Py_ssize_t used) noexcept nogil:
     """Add the rows of a slab to the lanes of their columns.
@@ -972,8 +929,11 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
     cdef double* lanes_hi
     cdef double* lanes_lo
     cdef Sum sum
-    if begins and ends and height <= LANES:
-        sum_few(w, sum_hi, sum_lo, x, height, pitch)
+    if begins and ends:
+        if real is float:
+            sum_columns_f32(sum_hi, sum_lo, x, height, pitch, pitch)
+        else:
+            sum_columns_f64(sum_hi, sum_lo, x, height, pitch, pitch)
         return
     for b in range(pitch // LANES):
         s = b * LANES
@@ -996,57 +956,34 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
                 sum_lo[s + c] = sum.lo
 
 
-cdef void forward_slab(const Workspace* w, real* y, const real* x, Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
-    cdef const real* max = <const real*> w.constants + OF_MAX * TILE
-    cdef const real* factor = <const real*> w.constants + OF_FACTOR * TILE
-    cdef Py_ssize_t i, c
-    for i in range(height):
-        for c in range(pitch):
-            y[c] = (x[c] - max[c]) - factor[c]
-        x, y = x + pitch, y + pitch
+cdef void forward_columns(real* y, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
+    cdef const real* max = of + OF_MAX * TILE
+    cdef const real* factor = of + OF_FACTOR * TILE
+    cdef Py_ssize_t c
+    for c in range(n):
+        y[c] = (x[c] - max[c]) - factor[c]
 
 
-cdef void backward_of_exp_slab(const Workspace* w, real* y, const real* g, const real* e,
-                               Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
-    cdef const real* factor = <const real*> w.constants + OF_FACTOR * TILE
-    cdef const real* factor_low = <const real*> w.constants + OF_FACTOR_LOW * TILE
-    cdef Py_ssize_t i, c
-    for i in range(height):
-        for c in range(pitch):
-            y[c] = backward_of_exp(g[c], e[c], factor[c], factor_low[c])
-        g, e, y = g + pitch, e + pitch, y + pitch
+cdef void backward_of_exp_columns(real* y, const real* g, const real* e, Py_ssize_t n, const real* of) noexcept nogil:
+    cdef const real* factor = of + OF_FACTOR * TILE
+    cdef const real* factor_low = of + OF_FACTOR_LOW * TILE
+    cdef Py_ssize_t c
+    for c in range(n):
+        y[c] = backward_of_exp(g[c], e[c], factor[c], factor_low[c])
 
 
-cdef inline void backward_src_slab(const Workspace* w, real* y, const real* g, const real* x,
-                                   Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(height):
-        if real is float:
-            backward_src_columns_f32(y, g, x, pitch, <const float*> w.constants, TILE)
-        else:
-            backward_src_columns_f64(y, g, x, pitch, <const double*> w.constants, TILE)
-        g, x, y = g + pitch, x + pitch, y + pitch
+cdef inline void backward_src_columns(real* y, const real* g, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
+    if real is float:
+        backward_src_columns_f32(y, g, x, n, of, TILE)
+    else:
+        backward_src_columns_f64(y, g, x, n, of, TILE)
 
 
-cdef inline void backward_dst_slab(const Workspace* w, real* y, const real* g, Py_ssize_t pitch, const char* dst,
-                                   Py_ssize_t dst_pitch, Py_ssize_t height, Py_ssize_t width) noexcept nogil:
-    """`dst_pitch` is in bytes."""
-    cdef Py_ssize_t i
-    for i in range(height):
-        if dst_pitch != pitch * <Py_ssize_t> sizeof(real):
-            prefetch(dst + AHEAD * dst_pitch, width * sizeof(real))
-        if real is float:
-            backward_dst_columns_f32(y, g, <const float*> dst, width, <const float*> w.constants, TILE)
-        else:
-            backward_dst_columns_f64(y, g, <const double*> dst, width, <const double*> w.constants, TILE)
-        g, y, dst = g + pitch, y + pitch, dst + dst_pitch
-
-
-cdef inline void set_column(Workspace* w, Py_ssize_t c, const Row* row, const real* like) noexcept nogil:
-    set_constants(<real*> w.constants + c, TILE, row)
-    w.boost[c] = row.boost
-    w.diff_dst_hi[c] = row.diff_dst.hi
-    w.diff_dst_lo[c] = row.diff_dst.lo
+cdef inline void backward_dst_columns(real* y, const real* g, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
+    if real is float:
+        backward_dst_columns_f32(y, g, x, n, of, TILE)
+    else:
+        backward_dst_columns_f64(y, g, x, n, of, TILE)
 
 
 cdef inline void get_column(const Workspace* w, Py_ssize_t c, Row* row, const real* like) noexcept nogil:
@@ -1087,13 +1024,22 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     cdef real* xs = <real*> w.src
     cdef real* max = <real*> w.constants + OF_MAX * TILE
     cdef Row row
+    cdef const real* of = <const real*> w.constants
+    cdef const real* x
+    cdef const real* g
+    cdef real* y
+    cdef Py_ssize_t i
     cdef const char* dst = NULL             # read where it lies, which is once
-    if p.src.inner == sizeof(real) and is_native(p.src.dtype, like) and first % p.inner + width <= p.inner:
+    if p.form == BACKWARD_DST and p.src.inner == sizeof(real) and is_native(p.src.dtype, like) and first % p.inner + width <= p.inner:
         dst = locate_column(p, &p.src, first)
 
-    for c in range(pitch):
-        w.diff_dst_hi[c] = w.diff_dst_lo[c] = w.others_hi[c] = w.others_lo[c] = w.ties[c] = 0
-        max[c] = -INFINITY
+    if p.form != LOG_SOFTMAX:
+        for c in range(pitch):
+            w.diff_dst_hi[c] = w.diff_dst_lo[c] = 0
+    if p.form != BACKWARD_DST:
+        for c in range(pitch):
+            w.others_hi[c] = w.others_lo[c] = w.ties[c] = 0
+            max[c] = -INFINITY
 
     # First pass: the sum of diff_dst and the maximum of src.
     j = 0
@@ -1116,11 +1062,14 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     if p.form == BACKWARD_DST:
         for c in range(pitch):
             begin_row(BACKWARD_DST, &row, 0, n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
-            set_column(w, c, &row, like)
+            set_constants(BACKWARD_DST, <real*> w.constants + c, TILE, &row)
     else:
         for c in range(pitch):
             begin_row(BACKWARD_SRC, &row, max[c], n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
-            set_column(w, c, &row, like)
+            set_constants(BACKWARD_SRC, <real*> w.constants + c, TILE, &row)
+            w.boost[c] = row.boost
+            w.diff_dst_hi[c] = row.diff_dst.hi
+            w.diff_dst_lo[c] = row.diff_dst.lo
 
     # Second pass: exp, its sum below the maximum, and the number of elements at it.
     if p.form != BACKWARD_DST:
@@ -1160,20 +1109,26 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             xs = <real*> w.src + j * pitch
         elif p.form != LOG_SOFTMAX:
             load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
-        if p.form == BACKWARD_DST and dst != NULL:
-            backward_dst_slab(w, result, <const real*> gs, pitch, dst + j * p.src.n, p.src.n, height, width)
-        elif p.form == BACKWARD_DST:
+        if dst == NULL and (not whole or p.form == BACKWARD_DST):
             load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-            backward_dst_slab(w, result, <const real*> gs, pitch, <const char*> xs, pitch * sizeof(real), height, pitch)
-        else:
-            if not whole:
-                load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
+        for i in range(height):
+            ask_for_next(p, &p.diff_dst, first, width, j + i)
+            if p.form != LOG_SOFTMAX:
+                ask_for_next(p, &p.src, first, width, j + i)
+            y = result + i * pitch
+            g = gs + i * pitch
+            x = xs + i * pitch
             if p.form == LOG_SOFTMAX:
-                forward_slab(w, result, <const real*> xs, height, pitch)
+                forward_columns(y, x, pitch, of)
             elif kept:
-                backward_of_exp_slab(w, result, <const real*> gs, <const real*> xs, height, pitch)
+                backward_of_exp_columns(y, g, x, pitch, of)
+            elif p.form == BACKWARD_SRC:
+                backward_src_columns(y, g, x, pitch, of)
+            elif dst == NULL:
+                backward_dst_columns(y, g, x, pitch, of)
             else:
-                backward_src_slab(w, result, <const real*> gs, <const real*> xs, height, pitch)
+                prefetch(dst + (j + i + AHEAD) * p.src.n, width * sizeof(real))
+                backward_dst_columns(y, g, <const real*> (dst + (j + i) * p.src.n), width, of)
         store_slab(p, &p.out, first, width, j, height, <const real*> result, pitch, flat)
         j += height
     stream_end()

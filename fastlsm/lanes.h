@@ -1,4 +1,5 @@
-/* Sums in 16 double lanes, hi[l] + lo[l]: element j of a row is added to lane j % 16.
+/* Sums in 16 double lanes, hi[l] + lo[l]: element j of a row or column is added to lane j % 16, and the lanes are
+ * added as a fixed tree.
  *
  * double has room to spare for sums of float, and lo is not used; of double the rounding errors are carried along
  * (Knuth's two-sum).
@@ -10,21 +11,44 @@
 
 enum { LANE_COUNT = 16, LANE_VECTORS = LANE_COUNT / WIDTH_F64 };
 
-/* x is the k-th vector of a row. */
-static inline void add_to_lanes_f32(f64_vector *hi, f64_vector *lo, f32_vector x, int k)
+typedef struct { f64_vector hi, lo; } f64_sum;
+
+static inline void add_vector_f64(f64_sum *sum, f64_vector x)
+{
+    f64_vector s = sum->hi + x, t = s - sum->hi;
+    sum->lo += (sum->hi - (s - t)) + (x - t);
+    sum->hi = s;
+}
+
+/* As `add` in _kernels.pyx. */
+static inline void add_sum_f64(f64_sum *sum, const f64_sum *more)
+{
+    f64_vector s = sum->hi + more->hi, t = s - sum->hi;
+    sum->lo = ((sum->hi - (s - t)) + (more->hi - t)) + (sum->lo + more->lo);
+    sum->hi = s;
+}
+
+static inline void add_halves(f64_vector *sum, f32_vector x)
 {
     f64_vector halves[2];
-    (void)lo;
     widen_halves(halves, x);
-    hi[2 * k % LANE_VECTORS] += halves[0];
-    hi[(2 * k + 1) % LANE_VECTORS] += halves[1];
+    sum[0] += halves[0];
+    sum[1] += halves[1];
+}
+
+/* Along a row: x is its k-th vector. */
+static inline void add_to_lanes_f32(f64_vector *hi, f64_vector *lo, f32_vector x, int k)
+{
+    (void)lo;
+    add_halves(hi + 2 * k % LANE_VECTORS, x);
 }
 
 static inline void add_to_lanes_f64(f64_vector *hi, f64_vector *lo, f64_vector x, int k)
 {
-    f64_vector a = hi[k % LANE_VECTORS], s = a + x, t = s - a;
-    lo[k % LANE_VECTORS] += (a - (s - t)) + (x - t);
-    hi[k % LANE_VECTORS] = s;
+    f64_sum sum = { hi[k % LANE_VECTORS], lo[k % LANE_VECTORS] };
+    add_vector_f64(&sum, x);
+    hi[k % LANE_VECTORS] = sum.hi;
+    lo[k % LANE_VECTORS] = sum.lo;
 }
 
 /* x[l] + x[pitch + l] + x[2 * pitch + l] + ... to each lane l */
@@ -43,5 +67,64 @@ static inline void add_to_lanes_f64(f64_vector *hi, f64_vector *lo, f64_vector x
 ADD_ROWS(add_rows_f32, float, load_f32, add_to_lanes_f32, WIDTH_F32)
 ADD_ROWS(add_rows_f64, double, load_f64, add_to_lanes_f64, WIDTH_F64)
 #undef ADD_ROWS
+
+/* The whole sum of each of `columns` columns (a multiple of a vector's) of n elements, the next `pitch` away.
+ *
+ * Lane by lane in bit-reversed order: the tree then adds each sum to the one before it as soon as there are two of a
+ * level, as a binary counter carries, and no more than five wait, in registers. */
+#define LANES_BIT_REVERSED(LANE) \
+    LANE(0, 0) LANE(1, 8) LANE(2, 4) LANE(3, 12) LANE(4, 2) LANE(5, 10) LANE(6, 6) LANE(7, 14) \
+    LANE(8, 1) LANE(9, 9) LANE(10, 5) LANE(11, 13) LANE(12, 3) LANE(13, 11) LANE(14, 7) LANE(15, 15)
+#define CARRY(i, l, add) \
+    if ((i) & 1) add(0); \
+    if (((i) & 3) == 3) add(1); \
+    if (((i) & 7) == 7) add(2); \
+    if (((i) & 15) == 15) add(3);
+enum { LANE_LEVELS = 5 };
+#define LEVEL_OF(i) (((i) & 1) == 0 ? 0 : ((i) & 2) == 0 ? 1 : ((i) & 4) == 0 ? 2 : ((i) & 8) == 0 ? 3 : 4)
+
+static inline void sum_columns_f32(double *hi, double *lo, const float *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t columns)
+{
+    for (ptrdiff_t c = 0; c < columns; c += WIDTH_F32, x += WIDTH_F32) {
+        f64_vector waiting[LANE_LEVELS][2];
+#define MERGE(level) sum[0] = waiting[level][0] + sum[0], sum[1] = waiting[level][1] + sum[1]
+#define LANE(i, l) { \
+            f64_vector sum[2] = { { 0 }, { 0 } }; \
+            for (ptrdiff_t j = l; j < n; j += LANE_COUNT) \
+                add_halves(sum, load_f32(x + j * pitch)); \
+            CARRY(i, l, MERGE) \
+            waiting[LEVEL_OF(i)][0] = sum[0]; \
+            waiting[LEVEL_OF(i)][1] = sum[1]; \
+        }
+        LANES_BIT_REVERSED(LANE)
+#undef LANE
+#undef MERGE
+        memcpy(hi + c, waiting[LANE_LEVELS - 1], sizeof waiting[0]);
+        memset(lo + c, 0, sizeof waiting[0]);
+    }
+}
+
+static inline void sum_columns_f64(double *hi, double *lo, const double *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t columns)
+{
+    for (ptrdiff_t c = 0; c < columns; c += WIDTH_F64, x += WIDTH_F64) {
+        f64_sum waiting[LANE_LEVELS];
+#define MERGE(level) { f64_sum before = waiting[level]; add_sum_f64(&before, &sum); sum = before; }
+#define LANE(i, l) { \
+            f64_sum sum = { { 0 }, { 0 } }; \
+            for (ptrdiff_t j = l; j < n; j += LANE_COUNT) \
+                add_vector_f64(&sum, load_f64(x + j * pitch)); \
+            CARRY(i, l, MERGE) \
+            waiting[LEVEL_OF(i)] = sum; \
+        }
+        LANES_BIT_REVERSED(LANE)
+#undef LANE
+#undef MERGE
+        store_f64(hi + c, waiting[LANE_LEVELS - 1].hi);
+        store_f64(lo + c, waiting[LANE_LEVELS - 1].lo);
+    }
+}
+#undef LANES_BIT_REVERSED
+#undef CARRY
+#undef LEVEL_OF
 
 #endif

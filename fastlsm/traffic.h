@@ -32,8 +32,11 @@ static inline void stream_copy(void *to, const void *from, size_t bytes)
     memcpy(t, f, head);
     t += head, f += head, bytes -= head;
     for (; bytes >= CACHE_LINE; t += CACHE_LINE, f += CACHE_LINE, bytes -= CACHE_LINE) {
-#ifdef __AVX512F__
+#if defined(__AVX512F__)
         _mm512_stream_si512((void *)t, _mm512_loadu_si512(f));
+#elif defined(__AVX__)
+        for (int i = 0; i < CACHE_LINE; i += 32)
+            _mm256_stream_si256((__m256i *)(t + i), _mm256_loadu_si256((const __m256i *)(f + i)));
 #else
         for (int i = 0; i < CACHE_LINE; i += 16)
             _mm_stream_si128((__m128i *)(t + i), _mm_loadu_si128((const __m128i *)(f + i)));

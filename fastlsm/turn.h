@@ -29,6 +29,31 @@ static inline void turn_block_f32(char *to, ptrdiff_t to_pitch, const char *from
     _mm_storeu_ps(AT(float, to, 3, to_pitch, 0), d);
 }
 
+#ifdef __AVX__
+/* Eight rows of eight: pairs of elements, pairs of pairs, then halves. The halves are put together on loading. */
+static inline void turn_8_f32(char *to, ptrdiff_t to_pitch, const char *from, ptrdiff_t from_pitch)
+{
+    __m256 a[8], b[8];
+    for (int i = 0; i < 4; i++)
+        for (int half = 0; half < 2; half++)
+            a[4 * half + i] = _mm256_insertf128_ps(
+                _mm256_castps128_ps256(_mm_loadu_ps(AT(const float, from, i, from_pitch, 4 * half))),
+                _mm_loadu_ps(AT(const float, from, i + 4, from_pitch, 4 * half)), 1);
+    for (int i = 0; i < 8; i += 4) {
+        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+        b[i + 2] = _mm256_unpacklo_ps(a[i + 2], a[i + 3]);
+        b[i + 3] = _mm256_unpackhi_ps(a[i + 2], a[i + 3]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        _mm256_storeu_ps(AT(float, to, i, to_pitch, 0), _mm256_shuffle_ps(b[i], b[i + 2], 0x44));
+        _mm256_storeu_ps(AT(float, to, i + 1, to_pitch, 0), _mm256_shuffle_ps(b[i], b[i + 2], 0xee));
+        _mm256_storeu_ps(AT(float, to, i + 2, to_pitch, 0), _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44));
+        _mm256_storeu_ps(AT(float, to, i + 3, to_pitch, 0), _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee));
+    }
+}
+#endif
+
 static inline void turn_block_f64(char *to, ptrdiff_t to_pitch, const char *from, ptrdiff_t from_pitch)
 {
     for (int i = 0; i < 4; i += 2)
@@ -52,29 +77,53 @@ TURN_BLOCK(turn_block_f64, double)
 #undef TURN_BLOCK
 #endif
 
-#define TURN(name, real, block) \
+#define TURN_BLOCKS(real, block, top) \
+    for (j = 0; j < columns; j += 4) { \
+        ptrdiff_t left = j + 4 <= columns ? j : columns - 4; \
+        block((char *)AT(real, to, left, to_pitch, top), to_pitch, \
+              (const char *)AT(const real, from, top, from_pitch, left), from_pitch); \
+    }
+
+#define TURN(name, real, block, rows_of_8) \
     static inline void name(char *to, ptrdiff_t to_pitch, const char *from, ptrdiff_t from_pitch, \
                             ptrdiff_t rows, ptrdiff_t columns) \
     { \
-        ptrdiff_t i, j; \
+        ptrdiff_t i = 0, j; \
         if (rows < 4 || columns < 4) { \
             for (i = 0; i < rows; i++) \
                 for (j = 0; j < columns; j++) \
                     *AT(real, to, j, to_pitch, i) = *AT(const real, from, i, from_pitch, j); \
             return; \
         } \
-        for (i = 0; i < rows; i += 4) { \
+        rows_of_8 \
+        for (; i < rows; i += 4) { \
             ptrdiff_t top = i + 4 <= rows ? i : rows - 4; \
-            for (j = 0; j < columns; j += 4) { \
-                ptrdiff_t left = j + 4 <= columns ? j : columns - 4; \
-                block((char *)AT(real, to, left, to_pitch, top), to_pitch, \
-                      (const char *)AT(const real, from, top, from_pitch, left), from_pitch); \
-            } \
+            TURN_BLOCKS(real, block, top) \
         } \
     }
-TURN(turn_f32, float, turn_block_f32)
-TURN(turn_f64, double, turn_block_f64)
 
+#ifdef __AVX__
+#define ROWS_OF_8 \
+    for (; i + 8 <= rows; i += 8) { \
+        for (j = 0; j + 8 <= columns; j += 8) \
+            turn_8_f32((char *)AT(float, to, j, to_pitch, i), to_pitch, \
+                       (const char *)AT(const float, from, i, from_pitch, j), from_pitch); \
+        for (; j < columns; j += 4) { \
+            ptrdiff_t left = j + 4 <= columns ? j : columns - 4; \
+            for (ptrdiff_t top = i; top < i + 8; top += 4) \
+                turn_block_f32((char *)AT(float, to, left, to_pitch, top), to_pitch, \
+                               (const char *)AT(const float, from, top, from_pitch, left), from_pitch); \
+        } \
+    }
+#else
+#define ROWS_OF_8
+#endif
+
+TURN(turn_f32, float, turn_block_f32, ROWS_OF_8)
+TURN(turn_f64, double, turn_block_f64, )
+
+#undef ROWS_OF_8
+#undef TURN_BLOCKS
 #undef TURN
 #undef AT
 
