@@ -7,7 +7,7 @@ from rich.table import Table
 from benchmarks.cases import DTYPES, FORMS, Cell, Shape
 from benchmarks.machine import available_memory
 from benchmarks.problem import Problem, aligned_empty
-from benchmarks.race import median, paired_ratio, race, timed
+from benchmarks.race import estimate, median, paired_ratio, race, timed
 from benchmarks.rivals.fastlsm_itself import prepare
 
 SECONDS = 3
@@ -63,4 +63,4 @@ def _nanoseconds(size, dtype, shape, options):
 def _race(calls, options):
     for call in calls.values():
         call()
-    return race(calls, {name: timed(call) for name, call in calls.items()}, options.rounds, SECONDS)
+    return race(calls, {name: estimate(call, timed(call)) for name, call in calls.items()}, options.rounds, SECONDS)

@@ -1,6 +1,7 @@
 """What `python -m benchmarks` does with its options."""
 
 import json
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -25,10 +26,7 @@ def run(options):
     if options.scaling or options.linear:
         _alone(options)
         return
-    results = _race(options)
-    if options.json:
-        Path(options.json).write_text(json.dumps(results, indent=1))
-    show(results, options)
+    show(_race(options), options)
 
 
 def show(results, options):
@@ -60,28 +58,22 @@ def _race(options):
         options.memory = False
     _warn_unless_quiet()
     watch = machine.Watch()
-    measured = []
+    results = {"machine": machine.describe(), "options": vars(options), "missing": missing, "cells": []}
     with threadpool_limits(options.threads), _progress() as progress:
         evict = bus.evictor(options.threads) if options.cold else None
         task = progress.add_task("", total=len(cells))
         for cell in cells:
             progress.update(task, description=cell.name)
-            measured.append(measure(cell, contenders, options, evict))
+            results["cells"].append(measure(cell, contenders, options, evict))
+            results["others"] = watch.others()
             progress.advance(task)
-        described = machine.describe()
-    return {
-        "machine": described,
-        "options": vars(options),
-        "others' share of the processors": watch.others(),
-        "missing": missing,
-        "cells": measured,
-    }
+            if options.json:  # each time: a rival that crashes takes the process with it
+                Path(options.json).write_text(json.dumps(results, indent=1))
+    return results
 
 
 def _warn_unless_quiet():
     """Listen for a moment before anything starts."""
-    import time
-
     watch = machine.Watch()
     time.sleep(0.5)
     others = watch.others()

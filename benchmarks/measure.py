@@ -1,8 +1,8 @@
 """A cell from its operands to its figures: prepare, check, measure memory, race."""
 
-from benchmarks import bus, memory, reference
+from benchmarks import bus, machine, memory, reference
 from benchmarks.problem import Problem
-from benchmarks.race import median, paired_ratio, race, timed
+from benchmarks.race import estimate, median, paired_ratio, race, timed
 from benchmarks.rivals import NotApplicable, Unsupported
 from benchmarks.rivals.fastlsm_itself import CONTENDERS as ITSELF
 
@@ -10,6 +10,7 @@ FASTLSM = "fastlsm"
 BUSES = tuple(bus.CONTENDERS)
 SECONDS = 8  # of a cell's race, after which few rounds have to do
 QUICK_SECONDS = 2
+SLOW = 20  # times the fastest
 
 
 def measure(cell, rivals, options, evict=None):
@@ -29,7 +30,10 @@ def measure(cell, rivals, options, evict=None):
     for name, contender in prepared.items():
         estimates[name], extra[name] = _first_measurement(contender, options.memory and name not in BUSES)
     calls = {name: contender.call for name, contender in prepared.items()}
-    times = race(calls, estimates, options.rounds, QUICK_SECONDS if options.quick else SECONDS, evict)
+    fastest = min(seconds for name, seconds in estimates.items() if name not in BUSES)
+    slow = {name for name, seconds in estimates.items() if seconds > SLOW * fastest}
+    watch = machine.Watch()
+    times = race(calls, estimates, options.rounds, QUICK_SECONDS if options.quick else SECONDS, slow, evict)
     return {
         "name": cell.name,
         "dtype": cell.dtype,
@@ -37,6 +41,7 @@ def measure(cell, rivals, options, evict=None):
         "shape": cell.shape.label,
         "group": cell.shape.group,
         "bytes": cell.bytes,
+        "others": watch.others(),
         "contenders": {
             name: {
                 "seconds": seconds,
@@ -60,17 +65,18 @@ def _checked(prepare, problem):
 
 
 def _first_measurement(contender, with_memory):
-    """Seconds of a call and its peak extra memory, or None, from the same call."""
-    seconds = []
+    """Seconds of a call, and its peak extra memory or None: from the same call, as one may take seconds."""
+    first = []
 
     def call():
-        seconds.append(timed(contender.call))
+        first.append(timed(contender.call))
 
-    if not with_memory:
+    extra = None
+    if with_memory:
+        extra = contender.scratch + memory.peak_extra(call)
+    else:
         call()
-        return seconds[0], None
-    extra = memory.peak_extra(call)
-    return seconds[0], extra + contender.scratch
+    return estimate(contender.call, first[0]), extra
 
 
 def _reason(error):

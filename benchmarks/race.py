@@ -12,9 +12,8 @@ import time
 
 MEASUREMENT = 0.004  # seconds of calls
 PAUSE = 0.015  # longer than OpenMP's idle threads spin
-SLOW = 20  # times the fastest: few rounds, no call to warm up
-SLOW_ROUNDS = 2
-LEAST_ROUNDS = 5
+LEAST_ROUNDS = 5  # however long they take
+SLOW_ROUNDS = 1  # of those that would hold up the others
 
 
 def timed(call, repeats=1):
@@ -25,13 +24,18 @@ def timed(call, repeats=1):
     return (time.perf_counter() - start) / repeats
 
 
-def race(calls, estimates, rounds, seconds, evict=None):
+def estimate(call, first):
+    """Seconds of one call, from more of them where the `first` was short."""
+    return first if first > MEASUREMENT else timed(call, max(1, int(MEASUREMENT / first)))
+
+
+def race(calls, estimates, rounds, seconds, slow=(), evict=None):
     """For each name the seconds of a call in each round, None in those that it sat out.
 
-    `estimates` are seconds of one call; after `seconds` in all, few rounds have to do.
+    `estimates` are seconds of one call, `slow` the names that get fewer rounds and no call to warm up; once `seconds`
+    have gone by, the fewest rounds have to do.
     """
-    fastest = min(estimates.values())
-    repeats = {name: max(1, int(MEASUREMENT / estimate)) for name, estimate in estimates.items()}
+    repeats = {name: max(1, int(MEASUREMENT / each)) for name, each in estimates.items()}
     times = {name: [] for name in calls}
     order = list(calls)
     shuffle = random.Random(0).shuffle
@@ -43,8 +47,7 @@ def race(calls, estimates, rounds, seconds, evict=None):
                 break
             shuffle(order)
             for name in order:
-                slow = estimates[name] > SLOW * fastest
-                if slow and number >= SLOW_ROUNDS:
+                if name in slow and number >= SLOW_ROUNDS:
                     times[name].append(None)
                     continue
                 time.sleep(PAUSE)
@@ -52,7 +55,7 @@ def race(calls, estimates, rounds, seconds, evict=None):
                     evict()
                     times[name].append(timed(calls[name]))
                     continue
-                if not slow:
+                if name not in slow:
                     calls[name]()
                 times[name].append(timed(calls[name], repeats[name]))
     finally:

@@ -23,10 +23,14 @@ def show(results, console, every_rival=False):
     console.print(summary_table(cells, results["machine"]))
     _show_skipped(results, console)
     machine = results["machine"]
-    console.print(f"{machine['processor']}, {results['options']['threads']} threads;", dict(machine["versions"]))
-    others = results["others' share of the processors"]
-    if not is_quiet(others):
-        console.print(f"[yellow]The machine was not quiet: {others:.0%} of its time went to others.[/]")
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    console.print(f"{machine['processor']}, {results['options']['threads']} threads; {versions}", highlight=False)
+    disturbed = [cell["name"] for cell in cells if not is_quiet(cell["others"])]
+    if disturbed:
+        console.print(
+            f"[yellow]The machine was not quiet: others had {results['others']:.0%} of its time, and more than they "
+            f"should during {len(disturbed)} of {len(cells)} cells.[/]"
+        )
 
 
 def cells_table(cells, title, every_rival):
@@ -46,7 +50,7 @@ def cells_table(cells, title, every_rival):
         ratios = rival_ratios(cell)
         name, ratio = strongest(cell)
         table.add_row(
-            cell["name"],
+            f"{cell['dtype']} {cell['shape']}",
             f"{cell['contenders']['fastlsm']['median'] * 1e6:,.1f}",
             _ratio(ratio),
             name,
@@ -57,7 +61,7 @@ def cells_table(cells, title, every_rival):
 
 
 def memory_table(cells):
-    """The most that each rival took, in the cell where that is largest beside the operands."""
+    """Beyond operands and result; what a rival allocated beforehand counts."""
     rivals = sorted({name for cell in cells for name in rival_ratios(cell)})
     table = Table(title="peak extra memory, MB", title_justify="left")
     table.add_column("cell")
@@ -71,13 +75,13 @@ def memory_table(cells):
 
 
 def summary_table(cells, machine):
-    table = Table(title="groups, each beside its goal", title_justify="left")
+    table = Table(title="times as fast as the strongest rival / goal", title_justify="left")
     for heading in ("group", "form"):
         table.add_column(heading)
     for heading in ("geometric mean", *DTYPES, "worst cell"):
         table.add_column(heading, justify="right")
-    table.add_column("")
-    table.add_column("dst form, float32", justify="right")
+    table.add_column("which one", overflow="fold")
+    table.add_column("of the bus\n(dst form, float32)", justify="right")
     for group, goal in GOALS.items():
         table.add_section()
         for form in FORMS:
@@ -105,13 +109,13 @@ def _speed(cells, goal, machine):
         return ""
     if goal.microseconds:
         microseconds = cells[0]["contenders"]["fastlsm"]["median"] * 1e6
-        return _mark(microseconds <= goal.microseconds, f"{microseconds:.1f} us (goal {goal.microseconds:.1f})")
+        return _mark(microseconds <= goal.microseconds, f"{microseconds:.1f} us / {goal.microseconds:.1f}")
     fraction = bus_fraction_of_group(cells, machine)
     if fraction is None:
         return ""
     if goal.bus is None:
-        return f"{fraction:.0%} of the bus"
-    return _mark(fraction >= goal.bus, f"{fraction:.0%} of the bus (goal {goal.bus:.0%})")
+        return f"{fraction:.0%}"
+    return _mark(fraction >= goal.bus, f"{fraction:.0%} / {goal.bus:.0%}")
 
 
 def _mean(cells):
@@ -120,7 +124,7 @@ def _mean(cells):
 
 
 def _beside(value, goal):
-    return _mark(value >= goal, f"{value:.2f} (goal {goal:.1f})")
+    return _mark(value >= goal, f"{value:.2f} / {goal:.1f}")
 
 
 def _mark(passed, text):

@@ -1,8 +1,7 @@
 """The Numba kernels: rows, one long row, many short rows, columns.
 
-Each walk takes `diff_dst`, `x` (src or dst, as the form has it) and `out`; the forward ignores `diff_dst`. Operands are
-read from memory once wherever a cache can hold the row or the tile in between, everything else is vectorised loops over
-contiguous memory.
+Each kernel takes `diff_dst`, `x` (src or dst, as the form has it), `out` and the number of threads; the forward ignores
+`diff_dst`. LLVM vectorises the loops over elements; sums are of the arithmetic's own type.
 """
 
 from functools import cache
@@ -19,7 +18,10 @@ NARROWEST_TILE, WIDEST_TILE = 512, 2048
 # Otherwise Numba starts its threads for sums over an array of two elements, too.
 PRANGE_ONLY = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil"), False)
 
-SMALLEST_SHARED = 8192  # elements; fewer are one thread's
+
+def _walk(shared=True):
+    """Decorates a kernel; one that is not shared runs its `prange` on the caller's thread."""
+    return njit(parallel=PRANGE_ONLY if shared else False, **OPTIONS)
 
 
 def _real(dtype_name):
@@ -87,7 +89,7 @@ def _phases(dtype_name, step):
 
 
 @cache
-def rows(dtype_name, form, step):
+def rows(dtype_name, form, step, shared=True):
     """For (outer, n): each thread takes its share of the rows, one after the other."""
     real = _real(dtype_name)
     log = log_for(real)
@@ -109,7 +111,7 @@ def rows(dtype_name, form, step):
 
     row = {"dst": dst_row, "src": src_row, "forward": forward_row}[form]
 
-    @njit(parallel=PRANGE_ONLY, **OPTIONS)
+    @_walk(shared)
     def kernel(diff_dst, x, out, threads):
         outer, n = out.shape
         for thread in prange(threads):
@@ -127,7 +129,7 @@ def long_rows(dtype_name, form, step):
     log = log_for(real)
     total_of, peak_of, mass_of, exp_into, write_dst_form, write_src_form, write_forward = _phases(dtype_name, step)
 
-    @njit(parallel=PRANGE_ONLY, **OPTIONS)
+    @_walk()
     def dst_row(diff_dst, dst, out, scratch, totals, peaks, masses):
         n, threads = out.size, totals.size
         for t in prange(threads):
@@ -138,7 +140,7 @@ def long_rows(dtype_name, form, step):
             start, stop = n * t // threads, n * (t + 1) // threads
             write_dst_form(out[start:stop], diff_dst[start * step :], dst[start * step :], total)
 
-    @njit(parallel=PRANGE_ONLY, **OPTIONS)
+    @_walk()
     def src_row(diff_dst, src, out, scratch, totals, peaks, masses):
         n, threads = out.size, totals.size
         for t in prange(threads):
@@ -154,7 +156,7 @@ def long_rows(dtype_name, form, step):
             start, stop = n * t // threads, n * (t + 1) // threads
             write_src_form(out[start:stop], diff_dst[start * step :], scratch[start:stop], factors[t])
 
-    @njit(parallel=PRANGE_ONLY, **OPTIONS)
+    @_walk()
     def forward_row(diff_dst, src, out, scratch, totals, peaks, masses):
         n, threads = out.size, totals.size
         for t in prange(threads):
@@ -181,7 +183,7 @@ def long_rows(dtype_name, form, step):
 
 
 @cache
-def short_rows(dtype_name, form, n):
+def short_rows(dtype_name, form, n, shared=True):
     """For (outer, n) with a small n, known to the compiler: exp runs over the flat block of many rows.
 
     What a row has one of (its sum, its peak) is repeated n times in scratch, so that the flat loops need no division.
@@ -254,7 +256,7 @@ def short_rows(dtype_name, form, n):
 
     block = {"dst": dst_block, "src": src_block, "forward": forward_block}[form]
 
-    @njit(parallel=PRANGE_ONLY, **OPTIONS)
+    @_walk(shared)
     def kernel(diff_dst, x, out, threads):
         outer = out.shape[0]
         for thread in prange(threads):
@@ -269,7 +271,7 @@ def short_rows(dtype_name, form, n):
 
 
 @cache
-def columns(dtype_name, form):
+def columns(dtype_name, form, shared=True):
     """For (outer, n, inner): vectors run across `inner`, over tiles that are wide, not copied, and read again.
 
     Narrow tiles would stay in the second-level cache between visits, but for a power-of-two stride, which maps a whole
@@ -368,7 +370,7 @@ def columns(dtype_name, form):
 
     compute = {"dst": dst_tile, "src": src_tile, "forward": forward_tile}[form]
 
-    @njit(parallel=PRANGE_ONLY, **OPTIONS)
+    @_walk(shared)
     def kernel(diff_dst, x, out, threads):
         outer, n, inner = out.shape
         width = min(inner, max(NARROWEST_TILE, min(WIDEST_TILE, TILE_ELEMENTS // n)))
