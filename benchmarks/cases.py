@@ -66,10 +66,12 @@ SHAPES = (
     Shape("views", "16x21x256x256-channels-last", (16, 256, 256, 21), 1, order=(0, 3, 1, 2)),
 )
 
-QUICK = (
-    ("float32", "bfloat16"),
-    ("4x8", "1024x1000", "256x32000", "1x128256", "1000000x10", "8x512x512-axis1", "1024x1000-every-second"),
-)
+QUICK = {
+    ("float32", "dst"): ("4x8", "1024x1000", "256x32000", "1000000x10", "8x512x512-axis1"),
+    ("float32", "src"): ("1024x1000", "256x32000", "1000000x10", "8x512x512-axis1"),
+    ("float32", "forward"): ("1024x1000",),
+    ("bfloat16", "dst"): ("1024x1000", "1000000x10"),
+}
 
 
 class Cell(NamedTuple):
@@ -101,8 +103,7 @@ class Cell(NamedTuple):
 def select(only=None, quick=False):
     cells = [Cell(dtype, form, shape) for shape in SHAPES for dtype in DTYPES for form in FORMS]
     if quick:
-        dtypes, labels = QUICK
-        cells = [cell for cell in cells if cell.dtype in dtypes and cell.shape.label in labels]
+        cells = [cell for cell in cells if cell.shape.label in QUICK.get((cell.dtype, cell.form), ())]
     if only:
         cells = [cell for cell in cells if any(matches(cell.name, pattern) for pattern in only)]
     return cells

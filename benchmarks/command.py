@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import bus, cases, machine, memory, report, rivals
 
-_WIDTH = 150  # where there is no terminal to ask
+_WIDTH = 160  # where there is no terminal to ask
 
 console = Console() if Console().is_terminal else Console(width=_WIDTH)
 

@@ -50,9 +50,10 @@ def race(calls, estimates, rounds, seconds, slow=(), evict=None):
                 if name in slow and number >= SLOW_ROUNDS:
                     times[name].append(None)
                     continue
-                time.sleep(PAUSE)
                 if evict:
                     evict()
+                time.sleep(PAUSE)
+                if evict:
                     times[name].append(timed(calls[name]))
                     continue
                 if name not in slow:

@@ -26,7 +26,6 @@ def _formula(form, axis):
 
 def prepare(problem):
     torch._dynamo.reset()  # or its limit of recompilations ends in the eager mode, in silence
-    torch.set_num_threads(problem.threads)
     options = {"cpp.simdlen": 256} if os.environ.get("ATEN_CPU_CAPABILITY") == "avx2" else None
     compiled = torch.compile(_formula(problem.form, problem.axis), dynamic=False, fullgraph=True, options=options)
     arguments = [tensor(a, problem) for a in (*problem.operands(problem.diff_dst, problem.x), problem.out)]

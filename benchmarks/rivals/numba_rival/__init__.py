@@ -8,7 +8,8 @@ import numpy as np
 from benchmarks.rivals.numba_rival import kernels
 from benchmarks.rivals.prepared import Prepared
 
-LONGEST_SHORT_ROW = 64
+LONGEST_SHORT_ROW = 128
+LONGEST_UNROLLED_ROW = 12
 SMALLEST_SHARED = 8192  # elements; fewer are done sooner than a second thread wakes
 
 
@@ -37,7 +38,8 @@ def _kernel(problem, shape, shared):
     if shape[0] < problem.threads and shared:
         return kernels.long_rows(dtype, form, step)
     if shape[1] <= LONGEST_SHORT_ROW and not take:
-        return kernels.short_rows(dtype, form, shape[1], shared)
+        constant = shape[1] if shape[1] <= LONGEST_UNROLLED_ROW else None
+        return kernels.short_rows(dtype, form, constant, shared)
     return kernels.rows(dtype, form, step, shared)
 
 

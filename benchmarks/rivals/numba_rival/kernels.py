@@ -183,8 +183,10 @@ def long_rows(dtype_name, form, step):
 
 
 @cache
-def short_rows(dtype_name, form, n, shared=True):
-    """For (outer, n) with a small n, known to the compiler: exp runs over the flat block of many rows.
+def short_rows(dtype_name, form, constant, shared=True):
+    """For (outer, n) with a small n: exp runs over the flat block of many rows.
+
+    `constant` is n for the compiler to know, or None: it unrolls the loops over a row, which pays for very short ones.
 
     What a row has one of (its sum, its peak) is repeated n times in scratch, so that the flat loops need no division.
     """
@@ -192,11 +194,15 @@ def short_rows(dtype_name, form, n, shared=True):
     load, store = conversions(dtype_name)
     exp, log = exp_for(real), log_for(real)
     zero = real(0)
-    rows_in_block = max(1, BLOCK_ELEMENTS // n)
+
+    @njit(**OPTIONS)
+    def length(array):
+        return array.shape[1] if constant is None else constant
 
     @njit(**OPTIONS)
     def exp_into(scratch, src, peaks):
         """Of src less its row's peak."""
+        n = length(scratch)
         for r in range(src.shape[0]):
             peak = load(src[r, 0])
             for j in range(1, n):
@@ -210,6 +216,7 @@ def short_rows(dtype_name, form, n, shared=True):
 
     @njit(**OPTIONS)
     def dst_block(diff_dst, dst, out, scratch, repeated, peaks, masses):
+        n = length(scratch)
         for r in range(out.shape[0]):
             total = zero
             for j in range(n):
@@ -223,6 +230,7 @@ def short_rows(dtype_name, form, n, shared=True):
 
     @njit(**OPTIONS)
     def src_block(diff_dst, src, out, scratch, repeated, peaks, masses):
+        n = length(scratch)
         exp_into(scratch, src, peaks)
         for r in range(out.shape[0]):
             total = mass = zero
@@ -239,6 +247,7 @@ def short_rows(dtype_name, form, n, shared=True):
 
     @njit(**OPTIONS)
     def forward_block(diff_dst, src, out, scratch, repeated, peaks, masses):
+        n = length(scratch)
         exp_into(scratch, src, peaks)
         for r in range(out.shape[0]):
             mass = zero
@@ -258,7 +267,8 @@ def short_rows(dtype_name, form, n, shared=True):
 
     @_walk(shared)
     def kernel(diff_dst, x, out, threads):
-        outer = out.shape[0]
+        outer, n = out.shape
+        rows_in_block = max(1, BLOCK_ELEMENTS // n)
         for thread in prange(threads):
             scratch, repeated = np.empty((rows_in_block, n), real), np.empty((rows_in_block, n), real)
             peaks, masses = np.empty(rows_in_block, real), np.empty(rows_in_block, real)
