@@ -1,0 +1,66 @@
+"""fastlsm without rivals: what a second thread gains, and whether the time per element stays the same."""
+
+from types import SimpleNamespace
+
+from rich.table import Table
+
+from benchmarks.cases import DTYPES, FORMS, Cell, Shape
+from benchmarks.machine import available_memory
+from benchmarks.problem import Problem, aligned_empty
+from benchmarks.race import estimate, median, paired_ratio, race, timed
+from benchmarks.rivals.fastlsm_itself import prepare
+
+SECONDS = 3
+SCALING_SHAPES = ((128, 1000), (1024, 1000))
+LINEAR_DTYPES = ("float32", "bfloat16")
+LINEAR_ROW = 1000
+LINEAR_SIZES = (100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
+
+
+def scaling(options, progress):
+    """One thread against two, by the same call with `num_threads`."""
+    table = Table(title="two threads over one", title_justify="left")
+    for heading in ("shape", "dtype", *FORMS):
+        table.add_column(heading, justify="right")
+    for shape in progress.track(SCALING_SHAPES):
+        for dtype in DTYPES:
+            gains = (_gain(Cell(dtype, form, Shape("", "", shape, -1)), options) for form in FORMS)
+            table.add_row("x".join(map(str, shape)), dtype, *(f"{gain:.2f}" for gain in gains))
+    return table
+
+
+def _gain(cell, options):
+    problem = Problem(cell, 2)
+    times = _race({threads: prepare(problem, num_threads=threads).call for threads in (1, 2)}, options)
+    return paired_ratio(times[1], times[2])
+
+
+def linear(options, progress):
+    """Time per element of the dst form, in rows of a thousand and as one row."""
+    table = Table(title="dst form, ns per element", title_justify="left")
+    table.add_column("elements", justify="right")
+    columns = [(dtype, long) for dtype in LINEAR_DTYPES for long in (False, True)]
+    for dtype, long in columns:
+        table.add_column(f"{dtype}, {'one row' if long else f'rows of {LINEAR_ROW}'}", justify="right")
+    for size in progress.track(LINEAR_SIZES):
+        cells = (_nanoseconds(size, dtype, (1, size) if long else (-1, LINEAR_ROW), options) for dtype, long in columns)
+        table.add_row(f"{size:,}", *cells)
+    return table
+
+
+def _nanoseconds(size, dtype, shape, options):
+    """Without the float64 reference that a checked problem has: a billion elements would not fit beside it."""
+    if 3 * size * DTYPES[dtype].itemsize > 0.9 * available_memory():
+        return "no memory"
+    diff_dst, dst, out = (aligned_empty(size, DTYPES[dtype]) for _ in range(3))
+    diff_dst[...], dst[...], out[...] = 0.5, -6.5, 0
+    arrays = (array.reshape(shape) for array in (diff_dst, dst, out))
+    problem = SimpleNamespace(form="dst", axis=-1, **dict(zip(("diff_dst", "x", "out"), arrays, strict=True)))
+    times = _race({"fastlsm": prepare(problem).call}, options)
+    return f"{median(times['fastlsm']) / size * 1e9:.3f}"
+
+
+def _race(calls, options):
+    for call in calls.values():
+        call()
+    return race(calls, {name: estimate(call, timed(call)) for name, call in calls.items()}, options.rounds, SECONDS)

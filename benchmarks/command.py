@@ -1,0 +1,94 @@
+"""What `python -m benchmarks` does with its options."""
+
+import json
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from threadpoolctl import threadpool_limits
+
+from benchmarks import bus, cases, machine, memory, report, rivals
+
+_WIDTH = 160  # where there is no terminal to ask
+
+console = Console() if Console().is_terminal else Console(width=_WIDTH)
+
+
+def run(options):
+    if options.from_json:
+        show(json.loads(Path(options.from_json).read_text()), options)
+        return
+    if options.list:
+        for cell in cases.select(options.only, options.quick):
+            console.print(cell.name, highlight=False)
+        return
+    if options.scaling or options.linear:
+        _alone(options)
+        return
+    show(_race(options), options)
+
+
+def show(results, options):
+    report.show(results, console, options.all)
+    if options.picture:
+        from benchmarks import plot
+
+        plot.draw(results, options.picture)
+        console.print(f"picture: {options.picture}")
+
+
+def _alone(options):
+    from benchmarks import alone
+
+    with _progress() as progress:
+        table = alone.scaling(options, progress) if options.scaling else alone.linear(options, progress)
+    console.print(table)
+
+
+def _race(options):
+    from benchmarks.measure import measure
+
+    cells = cases.select(options.only, options.quick)
+    if not cells:
+        raise SystemExit("no such cell; see --list")
+    contenders, missing = rivals.load(options.rivals, options.quick)
+    if options.memory and not memory.is_available():
+        missing["memory"] = "peak memory is read from Linux's /proc"
+        options.memory = False
+    _warn_unless_quiet()
+    watch = machine.Watch()
+    results = {"machine": machine.describe(), "options": vars(options), "missing": missing, "cells": []}
+    with threadpool_limits(options.threads), _progress() as progress:
+        evict = bus.evictor(options.threads) if options.cold else None
+        task = progress.add_task("", total=len(cells))
+        for cell in cells:
+            progress.update(task, description=cell.name)
+            results["cells"].append(measure(cell, contenders, options, evict))
+            results["others"] = watch.others()
+            progress.advance(task)
+            if options.json:  # each time: a rival that crashes takes the process with it
+                Path(options.json).write_text(json.dumps(results, indent=1))
+    return results
+
+
+def _warn_unless_quiet():
+    """Listen for a moment before anything starts."""
+    watch = machine.Watch()
+    time.sleep(0.5)
+    others = watch.others()
+    if not machine.is_quiet(others):
+        console.print(f"[yellow]The machine is not quiet: {others:.0%} of its time goes to others.[/]")
+
+
+def _progress():
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )

@@ -1,0 +1,48 @@
+"""Figures from a measured cell: ratios to the rivals and fractions of the bus. Shared by the tables and the picture."""
+
+from math import prod
+
+from benchmarks.goals import BUS_ONLY_PAST_THE_CACHES
+from benchmarks.race import paired_ratio
+
+
+def _is_bus(name):
+    return name.startswith("bus")
+
+
+def rival_ratios(cell):
+    """A rival's time over fastlsm's; more than 1 where fastlsm is faster."""
+    return {
+        name: measured["ratio"]
+        for name, measured in cell["contenders"].items()
+        if name != "fastlsm" and not _is_bus(name)
+    }
+
+
+def strongest(cell):
+    """The rival hardest to beat and its ratio, or ("", None)."""
+    return min(rival_ratios(cell).items(), key=lambda item: item[1], default=("", None))
+
+
+def bus_times(cell):
+    """The seconds of the faster of the two kinds of stores in each round, or None."""
+    buses = [measured for name, measured in cell["contenders"].items() if _is_bus(name)]
+    return min(buses, key=lambda measured: measured["median"])["seconds"] if buses else None
+
+
+def bus_fraction(cell, name="fastlsm"):
+    """A contender's speed as a fraction of the bus's."""
+    times = bus_times(cell)
+    return paired_ratio(times, cell["contenders"][name]["seconds"]) if times else None
+
+
+def bus_fraction_of_group(cells, machine):
+    """Geometric mean; in some groups that of the shapes past the caches alone."""
+    last_level = max(machine["caches"].values(), default=0)
+    fractions = [
+        fraction
+        for cell in cells
+        if cell["group"] not in BUS_ONLY_PAST_THE_CACHES or cell["bytes"] > last_level
+        if (fraction := bus_fraction(cell)) is not None
+    ]
+    return prod(fractions) ** (1 / len(fractions)) if fractions else None

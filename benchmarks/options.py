@@ -1,0 +1,44 @@
+"""The command line. Nothing is imported here that reads the environment."""
+
+import argparse
+import os
+
+
+def parse(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Times fastlsm beside its rivals and the memory bus, after checking every answer against float64.",
+    )
+    parser.add_argument("--quick", action="store_true", help="a representative subset, in under two minutes")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="cells by substring or glob, such as float32/dst/* or 1024x1000"
+    )
+    parser.add_argument("--rivals", nargs="+", metavar="NAME", help="rivals by substring, such as numba torch")
+    parser.add_argument("--threads", type=_positive, default=min(2, os.cpu_count()), help="default: %(default)s")
+    parser.add_argument("--rounds", type=_positive, help="default: 15, with --quick 7")
+    parser.add_argument("--cold", action="store_true", help="evict the caches before every timed call")
+    parser.add_argument("--avx2", action="store_true", help="keep fastlsm and every rival to AVX2")
+    parser.add_argument(
+        "--memory",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure each contender's peak extra memory",
+    )
+    parser.add_argument("--all", action="store_true", help="show every rival's ratio, not the strongest one's alone")
+    parser.add_argument("--json", metavar="FILE", help="write all that was measured")
+    parser.add_argument("--picture", metavar="FILE", help="write a PNG")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--list", action="store_true", help="print the cells' names")
+    mode.add_argument("--from-json", metavar="FILE", help="tables and picture from an earlier --json; no timing")
+    mode.add_argument("--scaling", action="store_true", help="fastlsm alone: the threads' gain, in the caches")
+    mode.add_argument("--linear", action="store_true", help="fastlsm alone: time per element, 1e5 to 1e9 elements")
+    chosen = parser.parse_args(arguments)
+    chosen.rounds = chosen.rounds or (7 if chosen.quick else 15)
+    return chosen
+
+
+def _positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number

@@ -1,0 +1,67 @@
+"""A cell's operands and results in memory, the same memory for every contender that can work on it."""
+
+import numpy as np
+
+from benchmarks import reference
+from benchmarks.cases import DTYPES
+
+_ALIGNMENT = 64  # a cache line; JAX takes no other memory without copying it
+_SMALL = 4096  # bytes of an array that owns its memory, as a caller's would: finding out costs more than the work
+
+
+def aligned_empty(shape, dtype):
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def _empty(shape, dtype):
+    array = np.empty(shape, dtype)
+    return array if array.nbytes <= _SMALL else aligned_empty(shape, dtype)
+
+
+class Problem:
+    """Arrays come in three guises: the `parent` that owns the memory, `taken` from it with the axes in memory order,
+    and the view that a caller has.
+    """
+
+    def __init__(self, cell, threads):
+        self.cell, self.threads = cell, threads
+        self.dtype = DTYPES[cell.dtype]
+        self.axis, self.memory_axis = cell.shape.axis, cell.shape.memory_axis
+        rng = np.random.default_rng(0)
+        self.diff_dst_parent = self._random(rng)
+        self.x_parent = self._random(rng)
+        if cell.form == "dst":
+            src = self.taken(self.x_parent).astype(np.float64)
+            self.taken(self.x_parent)[...] = reference.log_softmax(src, self.memory_axis)
+        self.diff_dst, self.x = self.view(self.diff_dst_parent), self.view(self.x_parent)
+        self.taken_out = _empty(self.taken(self.x_parent).shape, self.dtype)
+        self.out = self._permuted(self.taken_out)
+        self.expected = reference.answer(cell.form, self.diff_dst, self.x, self.axis)
+
+    def _random(self, rng):
+        array = _empty(self.cell.shape.parent, self.dtype)
+        array[...] = rng.standard_normal(array.shape, np.float32)
+        return array
+
+    @property
+    def form(self):
+        return self.cell.form
+
+    def taken(self, parent):
+        take = self.cell.shape.take
+        return parent[take] if take else parent
+
+    def _permuted(self, taken):
+        order = self.cell.shape.order
+        return taken.transpose(order) if order else taken
+
+    def view(self, parent):
+        return self._permuted(self.taken(parent))
+
+    def operands(self, diff_dst, x):
+        """Those of the two that the form reads."""
+        return (x,) if self.form == "forward" else (diff_dst, x)

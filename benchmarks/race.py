@@ -1,0 +1,74 @@
+"""The timing: contenders take turns in rounds, and what counts are ratios within a round.
+
+Whatever else the machine does falls on all of a round's contenders alike, so that the paired ratio is steady where
+the times are not. The order changes between rounds. Before each turn there is a pause, in which the last contender's
+threads go to sleep, and one call that is not timed.
+"""
+
+import gc
+import random
+import statistics
+import time
+
+MEASUREMENT = 0.004  # seconds of calls
+PAUSE = 0.015  # longer than OpenMP's idle threads spin
+LEAST_ROUNDS = 5  # however long they take
+SLOW_ROUNDS = 1  # of those that would hold up the others
+
+
+def timed(call, repeats=1):
+    """Seconds of one call."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats
+
+
+def estimate(call, first):
+    """Seconds of one call, from more of them where the `first` was short."""
+    return first if first > MEASUREMENT else timed(call, max(1, int(MEASUREMENT / first)))
+
+
+def race(calls, estimates, rounds, seconds, slow=(), evict=None):
+    """For each name the seconds of a call in each round, None in those that it sat out.
+
+    `estimates` are seconds of one call, `slow` the names that get fewer rounds and no call to warm up; once `seconds`
+    have gone by, the fewest rounds have to do.
+    """
+    repeats = {name: max(1, int(MEASUREMENT / each)) for name, each in estimates.items()}
+    times = {name: [] for name in calls}
+    order = list(calls)
+    shuffle = random.Random(0).shuffle
+    deadline = time.monotonic() + seconds
+    gc.disable()
+    try:
+        for number in range(rounds):
+            if number >= LEAST_ROUNDS and time.monotonic() > deadline:
+                break
+            shuffle(order)
+            for name in order:
+                if name in slow and number >= SLOW_ROUNDS:
+                    times[name].append(None)
+                    continue
+                if evict:
+                    evict()
+                time.sleep(PAUSE)
+                if evict:
+                    times[name].append(timed(calls[name]))
+                    continue
+                if name not in slow:
+                    calls[name]()
+                times[name].append(timed(calls[name], repeats[name]))
+    finally:
+        gc.enable()
+    return times
+
+
+def median(times):
+    return statistics.median(t for t in times if t is not None)
+
+
+def paired_ratio(numerator, denominator):
+    """Median over the rounds that both ran in."""
+    pairs = zip(numerator, denominator, strict=True)
+    return statistics.median(a / b for a, b in pairs if a is not None and b is not None)

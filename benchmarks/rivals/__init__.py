@@ -1,0 +1,38 @@
+"""The contenders by name.
+
+Each module here has `CONTENDERS`: for each name a function that takes a `Problem` and returns a `Prepared`, or raises
+`NotApplicable` (the cell has nothing for it) or `Unsupported` (it should have, and is reported).
+"""
+
+from importlib import import_module
+
+from benchmarks.cases import matches
+from benchmarks.rivals.prepared import NotApplicable, Prepared, Unsupported
+
+__all__ = ["NotApplicable", "Prepared", "Unsupported", "load"]
+
+MODULES = {
+    "NumPy": "numpy_formula",
+    "Numba": "numba_rival",
+    "PyTorch": "torch_eager",
+    "torch.compile": "torch_compiled",
+    "JAX": "jax_jitted",
+    "oneDNN": "onednn",
+    "SciPy": "scipy_special",
+}
+
+
+def load(patterns=None, quick=False):
+    """(contenders, missing): functions by the contenders' names, reasons by the libraries' names."""
+    contenders, missing = {}, {}
+    for name, module in MODULES.items():
+        if patterns and not any(matches(f"{name} {module}", pattern) for pattern in patterns):
+            continue
+        if quick and not patterns and name == "torch.compile":
+            missing[name] = "compiling takes it longer than --quick has"
+            continue
+        try:
+            contenders |= import_module(f"{__name__}.{module}").CONTENDERS
+        except (ImportError, OSError) as error:
+            missing[name] = f"{type(error).__name__}: {error}"
+    return contenders, missing
