@@ -1153,6 +1153,8 @@ cdef Py_ssize_t tile_width(Py_ssize_t n, Py_ssize_t count, Py_ssize_t room, int 
     cdef Py_ssize_t most = min(max(SLAB // n, <Py_ssize_t> NARROW), <Py_ssize_t> TILE) // LANES * LANES
     if room < n * most <= 2 * room:         # half as wide, a tile need not be loaded twice
         most //= 2
+    elif n * most > room:                   # it must be, and then long runs are worth more than the cache
+        most = TILE
     cdef Py_ssize_t tiles = blocks(blocks(count, most), threads) * threads
     return blocks(blocks(count, tiles), LANES) * LANES
 
