@@ -14,12 +14,12 @@ lint:
 	cython-lint fastlsm/*.pyx
 	python -m mypy.stubtest fastlsm --ignore-missing-stub
 
-bench:
-	python benchmarks/run.py
+bench:  ## an hour or so beside all rivals (`pip install '.[rivals]'`); `python -m benchmarks --quick` takes two minutes
+	python -m benchmarks --json benchmark.json --picture benchmark.png
 
 example:
 	python examples/digits.py
 
 clean:
-	rm -rf build dist *.egg-info fastlsm/*.so .pytest_cache .hypothesis .mypy_cache .ruff_cache digits.png
+	rm -rf build dist *.egg-info fastlsm/*.so .pytest_cache .hypothesis .mypy_cache .ruff_cache digits.png benchmark.json benchmark.png
 	find . -name __pycache__ -prune -exec rm -rf {} +

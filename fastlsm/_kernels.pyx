@@ -10,13 +10,14 @@ A. The formulas, along the middle axis, of length n:
    The three end in one of two element-wise loops, `x - m - L` or `g - exp(x - shift) * 2**-K * f`,
    with constants of the row that passes over it before have found: see `Row`.
 
-B. Load, compute, store. `load` and `store` know dtypes and strides, decide once a block and
+B. Load, compute, store. `load_into` and `store` know dtypes and strides, decide once a block and
    convert; compute loops run on adjacent float (or double) in the first-level cache and know neither.
    So every layout and dtype gets the same bits by construction. An operand that is adjacent and of the
-   arithmetic's type already is used where it lies.
+   arithmetic's type already is used where it lies. The loops with an exp are in loops.h, in vectors.
 
-C. Two walks. *rows*: vectors run along the axis. *columns*: vectors run across neighbouring rows, for
-   an axis that is not adjacent in memory, and for very short rows, which are turned on loading.
+C. Two walks. *rows*: vectors run along the axis, a row after the other; one long row is cut into parts, for all
+   threads. *columns*: vectors run across neighbouring rows, a tile of them after the other, for an axis that is
+   not the nearest in memory, and for very short rows, which are turned (turn.h) on loading.
 
 D. The same bits in both walks, on every instruction set, with any number of threads. A row is cut into
    parts at places that depend on n alone (`part_length`). In a part, element j is added to lane j % 16;
@@ -80,12 +81,30 @@ cdef extern from "lanes.h" nogil:
 cdef extern from "loops.h" nogil:
     enum:
         OF_MAX, OF_SHIFT, OF_MAGIC, OF_EXP_LO, OF_EXP_HI, OF_FACTOR, OF_FACTOR_LOW, CONSTANTS
-    void backward_dst_row_f32(float* y, const float* g, const float* x, Py_ssize_t n, const float* of) noexcept
-    void backward_dst_row_f64(double* y, const double* g, const double* x, Py_ssize_t n, const double* of) noexcept
-    void backward_src_row_f32(float* y, const float* g, const float* x, Py_ssize_t n, const float* of) noexcept
-    void backward_src_row_f64(double* y, const double* g, const double* x, Py_ssize_t n, const double* of) noexcept
-    Py_ssize_t exp_row_f32(float* e, const float* x, Py_ssize_t n, const float* of, double* hi, double* lo) noexcept
-    Py_ssize_t exp_row_f64(double* e, const double* x, Py_ssize_t n, const double* of, double* hi, double* lo) noexcept
+    enum:
+        ITEM_REAL, ITEM_BF16, ITEM_F16
+    void sum_row_f32(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
+    void sum_row_f64(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
+    float max_row_f32(const void* x, Py_ssize_t n, float max, int type) noexcept
+    double max_row_f64(const void* x, Py_ssize_t n, double max, int type) noexcept
+    Py_ssize_t exp_row_f32(
+        float* e, const void* x, Py_ssize_t n, const float* of, double* hi, double* lo, int type) noexcept
+    Py_ssize_t exp_row_f64(
+        double* e, const void* x, Py_ssize_t n, const double* of, double* hi, double* lo, int type) noexcept
+    void forward_row_f32(void* y, const void* x, Py_ssize_t n, const float* of, int type) noexcept
+    void forward_row_f64(void* y, const void* x, Py_ssize_t n, const double* of, int type) noexcept
+    void backward_of_exp_row_f32(
+        void* y, const void* g, const float* e, Py_ssize_t n, const float* of, int type) noexcept
+    void backward_of_exp_row_f64(
+        void* y, const void* g, const double* e, Py_ssize_t n, const double* of, int type) noexcept
+    void backward_dst_row_f32(
+        void* y, const void* g, const void* x, Py_ssize_t n, const float* of, int type) noexcept
+    void backward_dst_row_f64(
+        void* y, const void* g, const void* x, Py_ssize_t n, const double* of, int type) noexcept
+    void backward_src_row_f32(
+        void* y, const void* g, const void* x, Py_ssize_t n, const float* of, int type) noexcept
+    void backward_src_row_f64(
+        void* y, const void* g, const void* x, Py_ssize_t n, const double* of, int type) noexcept
     void backward_dst_columns_f32(
         float* y, const float* g, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
     void backward_dst_columns_f64(
@@ -147,12 +166,12 @@ cdef enum:
     LANES = 16
     CHUNK = 1024                # elements that rows loads, computes and stores at a time
     TILE = 512                  # columns that are computed side by side, at most
-    NARROW = 128
-    SLAB = 8192
+    NARROW = 128                # and that are worth the jump from one row of a tile to the next
+    SLAB = 8192                 # elements of a tile that are loaded, computed and stored at a time
     AHEAD = 4                   # rows of a tile that are asked for ahead of their use
     LARGE_BYTES = 1 << 19       # operands from this size on are asked for ahead
     STREAM_BYTES = 1 << 24      # results from this size on are written past the caches
-    STAGE = 32768               # doubles in a workspace for a tile of each operand
+    STAGE = 32768               # doubles, or twice as many floats, of a tile that is kept in a workspace
     KEEP = 2048                 # the longest row that is kept, loaded, on the stack
     MIN_PART = 16384
     MAX_PARTS = 64
@@ -171,6 +190,7 @@ cdef struct Operand:
 
 cdef struct Problem:
     Form form
+    int type                    # the elements that rows compute on where they lie, if all are adjacent: loops.h
     Py_ssize_t outer, n, inner  # extents
     int ndim                    # axes outside `outer` that could not be merged into it, and
     Py_ssize_t loops[MAX_LOOPS]  # their extents
@@ -499,78 +519,11 @@ cdef inline void set_constants(Form form, real* of, Py_ssize_t stride, const Row
     of[OF_FACTOR_LOW * stride] = <real> row.factor_low
 
 
-# ---------------------------------------------------------------------------------- loops along a row
-
-# Those without an exp are left to the compiler.
-
-cdef inline void sum_block(double* hi, double* lo, const real* x, Py_ssize_t n) noexcept nogil:
-    cdef real rest[LANES]
-    cdef Py_ssize_t i, whole = n // LANES * LANES
-    add_rows_to_lanes(hi, lo, x, n // LANES, LANES)
-    if whole < n:
-        for i in range(LANES):
-            rest[i] = x[whole + i] if whole + i < n else 0          # adding 0 changes no bit
-        add_rows_to_lanes(hi, lo, <const real*> rest, 1, LANES)
-
-
-cdef void max_block(real* lanes, const real* x, Py_ssize_t n) noexcept nogil:
-    """NaN is passed over."""
-    cdef real top[LANES]
-    cdef Py_ssize_t i, lane
-    for lane in range(LANES):
-        top[lane] = lanes[lane]
-    for i in range(n // LANES):
-        for lane in range(LANES):
-            top[lane] = x[i * LANES + lane] if x[i * LANES + lane] > top[lane] else top[lane]
-    for i in range(n // LANES * LANES, n):
-        top[0] = x[i] if x[i] > top[0] else top[0]
-    for lane in range(LANES):
-        lanes[lane] = top[lane]
-
-
-cdef inline Py_ssize_t exp_block(
-    real* e, const real* x, Py_ssize_t n, const real* of, double* hi, double* lo
-) noexcept nogil:
-    """Add exp of what is below the maximum to the lanes, and say how often that occurs; exp to e unless it is NULL."""
-    if real is float:
-        return exp_row_f32(e, x, n, of, hi, lo)
-    else:
-        return exp_row_f64(e, x, n, of, hi, lo)
-
-
-cdef void forward_block(real* y, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
-    cdef real max = of[OF_MAX], factor = of[OF_FACTOR]
-    cdef Py_ssize_t i
-    for i in range(n):
-        y[i] = (x[i] - max) - factor
-
-
 cdef inline real backward_of_exp(real g, real e, real factor, real factor_low) noexcept nogil:
     if real is float:
         return minus_product_f32(g, e, factor, factor_low)
     else:
         return minus_product_f64(g, e, factor, factor_low)
-
-
-cdef void backward_of_exp_block(real* y, const real* g, const real* e, Py_ssize_t n, const real* of) noexcept nogil:
-    cdef real factor = of[OF_FACTOR], factor_low = of[OF_FACTOR_LOW]
-    cdef Py_ssize_t i
-    for i in range(n):
-        y[i] = backward_of_exp(g[i], e[i], factor, factor_low)
-
-
-cdef inline void backward_src_block(real* y, const real* g, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
-    if real is float:
-        backward_src_row_f32(y, g, x, n, of)
-    else:
-        backward_src_row_f64(y, g, x, n, of)
-
-
-cdef inline void backward_dst_block(real* y, const real* g, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
-    if real is float:
-        backward_dst_row_f32(y, g, x, n, of)
-    else:
-        backward_dst_row_f64(y, g, x, n, of)
 
 
 # ------------------------------------------------------------------------------------------------ rows
@@ -579,7 +532,8 @@ cdef struct Line:               # a row of an operand
     const Operand* op
     const char* data
     const char* next            # the row that follows, to be asked for ahead, or NULL
-    bint loaded                 # adjacent and in the arithmetic's type
+    Py_ssize_t size             # of an element of data
+    bint loaded                 # data can be computed on
 
 
 cdef inline Line line_at(const Problem* p, const Operand* op, Py_ssize_t index, real* keep) noexcept nogil:
@@ -587,56 +541,64 @@ cdef inline Line line_at(const Problem* p, const Operand* op, Py_ssize_t index, 
     cdef Line line
     line.op = op
     line.data = locate(p, op, index)
+    line.size = op.itemsize
     line.next = NULL
     if op.large and op.n == op.itemsize and (index + 1) % p.outer:
         line.next = line.data + op.outer
-    line.loaded = op.n == sizeof(real) and is_native(op.dtype, <const real*> keep)
+    line.loaded = p.type != ITEM_REAL or op.n == sizeof(real) and is_native(op.dtype, <const real*> keep)
     if p.n <= KEEP and not line.loaded:
         load_into(keep, op, line.data, op.n, p.n)
         line.data = <const char*> keep
+        line.size = sizeof(real)
         line.loaded = True
     return line
 
 
-cdef inline const real* load_chunk(const Line* line, Py_ssize_t j, Py_ssize_t n, real* scratch) noexcept nogil:
+cdef inline const void* load_chunk(const Line* line, Py_ssize_t j, Py_ssize_t n, real* scratch) noexcept nogil:
     """n elements from the j-th on."""
     if line.loaded:
-        return <const real*> line.data + j
+        return line.data + j * line.size
     load_into(scratch, line.op, line.data + j * line.op.n, line.op.n, n)
     return scratch
 
 
-cdef inline Sum sum_part(const Line* line, Py_ssize_t start, Py_ssize_t stop, const real* like) noexcept nogil:
+cdef inline Sum sum_part(const Line* line, int type, Py_ssize_t start, Py_ssize_t stop, const real* like) noexcept nogil:
     cdef real scratch[CHUNK]
     cdef double hi[LANES]
     cdef double lo[LANES]
     cdef Py_ssize_t b, j, w
+    cdef const void* x
     clear_lanes(hi, lo)
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
-        sum_block(hi, lo, load_chunk(line, j, w, <real*> scratch), w)
+        x = load_chunk(line, j, w, <real*> scratch)
+        if real is float:
+            sum_row_f32(x, w, hi, lo, type)
+        else:
+            sum_row_f64(x, w, hi, lo, type)
     fold_lanes(hi, lo, LANES, 1, like)
     return lane_sum(hi, lo, 0, like)
 
 
-cdef inline double max_part(const Line* line, Py_ssize_t start, Py_ssize_t stop, const real* like) noexcept nogil:
+cdef inline double max_part(const Line* line, int type, Py_ssize_t start, Py_ssize_t stop, const real* like) noexcept nogil:
     """The maximum, NaN passed over."""
     cdef real scratch[CHUNK]
-    cdef real lanes[LANES]
-    cdef Py_ssize_t b, j, w, lane
-    for lane in range(LANES):
-        lanes[lane] = -INFINITY
+    cdef real max = -INFINITY
+    cdef Py_ssize_t b, j, w
+    cdef const void* x
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
-        max_block(<real*> lanes, load_chunk(line, j, w, <real*> scratch), w)
-    for lane in range(1, LANES):
-        lanes[0] = lanes[lane] if lanes[lane] > lanes[0] else lanes[0]
-    return lanes[0]
+        x = load_chunk(line, j, w, <real*> scratch)
+        if real is float:
+            max = max_row_f32(x, w, max, type)
+        else:
+            max = max_row_f64(x, w, max, type)
+    return max
 
 
-cdef inline void exp_part(const Line* src, Py_ssize_t start, Py_ssize_t stop, const Row* row, Part* part,
+cdef inline void exp_part(const Line* src, int type, Py_ssize_t start, Py_ssize_t stop, const Row* row, Part* part,
                           real* kept, const real* like) noexcept nogil:
     """Sum exp over the elements below the maximum and count those at it; `kept`, if any, gets exp."""
     cdef real scratch[CHUNK]
@@ -644,7 +606,8 @@ cdef inline void exp_part(const Line* src, Py_ssize_t start, Py_ssize_t stop, co
     cdef double hi[LANES]
     cdef double lo[LANES]
     cdef Py_ssize_t b, j, w
-    cdef const real* x
+    cdef const void* x
+    cdef real* e = NULL
     set_constants(BACKWARD_SRC, <real*> of, 1, row)
     clear_lanes(hi, lo)
     part.ties = 0
@@ -652,9 +615,37 @@ cdef inline void exp_part(const Line* src, Py_ssize_t start, Py_ssize_t stop, co
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         x = load_chunk(src, j, w, <real*> scratch)
-        part.ties += exp_block(<real*> NULL if kept == NULL else kept + j, x, w, <const real*> of, hi, lo)
+        if kept != NULL:
+            e = kept + j
+        if real is float:
+            part.ties += exp_row_f32(e, x, w, of, hi, lo, type)
+        else:
+            part.ties += exp_row_f64(e, x, w, of, hi, lo, type)
     fold_lanes(hi, lo, LANES, 1, like)
     part.others = lane_sum(hi, lo, 0, like)
+
+
+cdef inline void write_chunk(Form form, void* y, const void* g, const void* x, const real* e, Py_ssize_t n,
+                             const real* of, int type) noexcept nogil:
+    """`e`, if any, is exp."""
+    if real is float:
+        if form == LOG_SOFTMAX:
+            forward_row_f32(y, x, n, of, type)
+        elif e != NULL:
+            backward_of_exp_row_f32(y, g, e, n, of, type)
+        elif form == BACKWARD_DST:
+            backward_dst_row_f32(y, g, x, n, of, type)
+        else:
+            backward_src_row_f32(y, g, x, n, of, type)
+    else:
+        if form == LOG_SOFTMAX:
+            forward_row_f64(y, x, n, of, type)
+        elif e != NULL:
+            backward_of_exp_row_f64(y, g, e, n, of, type)
+        elif form == BACKWARD_DST:
+            backward_dst_row_f64(y, g, x, n, of, type)
+        else:
+            backward_src_row_f64(y, g, x, n, of, type)
 
 
 cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* src, char* out, Py_ssize_t start,
@@ -664,11 +655,13 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
     cdef real scratch[CHUNK]
     cdef real of[CONSTANTS]
     cdef Py_ssize_t b, j, w
-    cdef const real* g
-    cdef real* y
-    # Loops vectorise only where the result is not what they read from.
-    cdef bint direct = (p.out.n == sizeof(real) and is_native(p.out.dtype, like) and not p.out.streamed
-                        and out != src.data and out != diff_dst.data)
+    cdef const void* g = NULL
+    cdef const void* x = NULL
+    cdef const real* e = NULL
+    cdef char* at
+    cdef bint as_it_is = p.type != ITEM_REAL or p.out.n == sizeof(real) and is_native(p.out.dtype, like)
+    # A block is computed again where dst was out of range, so it must not be written over what it is read from.
+    cdef bint direct = as_it_is and not p.out.streamed and out != src.data and out != diff_dst.data
     set_constants(BACKWARD_SRC, <real*> of, 1, row)
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
@@ -677,29 +670,30 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
             prefetch(diff_dst.next + j * diff_dst.op.n, w * diff_dst.op.n)
         if src.next != NULL:
             prefetch(src.next + j * src.op.n, w * src.op.n)
-        y = <real*> (out + j * p.out.n) if direct else <real*> scratch
-        if p.form == LOG_SOFTMAX:
-            forward_block(y, load_chunk(src, j, w, <real*> src_scratch), w, <const real*> of)
+        if kept != NULL:
+            e = kept + j
         else:
+            x = load_chunk(src, j, w, <real*> src_scratch)
+        if p.form != LOG_SOFTMAX:
             g = load_chunk(diff_dst, j, w, <real*> diff_dst_scratch)
-            if kept != NULL:
-                backward_of_exp_block(y, g, kept + j, w, <const real*> of)
-            elif p.form == BACKWARD_DST:
-                backward_dst_block(y, g, load_chunk(src, j, w, <real*> src_scratch), w, <const real*> of)
-            else:
-                backward_src_block(y, g, load_chunk(src, j, w, <real*> src_scratch), w, <const real*> of)
-        if not direct:
-            store(&p.out, out + j * p.out.n, p.out.n, w, <const real*> y)
+        at = out + j * p.out.n
+        write_chunk(p.form, at if direct else <char*> scratch, g, x, e, w, <const real*> of, p.type)
+        if as_it_is and p.out.streamed:
+            stream_copy(at, <const void*> scratch, w * p.out.itemsize)
+        elif as_it_is and not direct:
+            memcpy(at, <const void*> scratch, w * p.out.itemsize)
+        elif not direct:
+            store(&p.out, at, p.out.n, w, <const real*> scratch)
 
 
-cdef inline void reduce_part(Form form, const Line* diff_dst, const Line* src, Py_ssize_t start, Py_ssize_t stop,
-                             Part* part, const real* like) noexcept nogil:
+cdef inline void reduce_part(const Problem* p, const Line* diff_dst, const Line* src, Py_ssize_t start,
+                             Py_ssize_t stop, Part* part, const real* like) noexcept nogil:
     part.max = 0
     part.diff_dst = Sum(0, 0)
-    if form != BACKWARD_DST:
-        part.max = max_part(src, start, stop, like)
-    if form != LOG_SOFTMAX:
-        part.diff_dst = sum_part(diff_dst, start, stop, like)
+    if p.form != BACKWARD_DST:
+        part.max = max_part(src, p.type, start, stop, like)
+    if p.form != LOG_SOFTMAX:
+        part.diff_dst = sum_part(diff_dst, p.type, start, stop, like)
 
 
 cdef inline void begin_from_parts(const Problem* p, Row* row, const Part* parts, Py_ssize_t count,
@@ -742,11 +736,11 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Workspace* w, const real* 
     elif p.form == BACKWARD_SRC and p.n <= STAGE:
         kept = <real*> w.src                # all that rows take of a workspace
     for i in range(count):
-        reduce_part(p.form, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
+        reduce_part(p, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
     begin_from_parts(p, &row, parts, count, like)
     if p.form != BACKWARD_DST:
         for i in range(count):
-            exp_part(&src, i * length, min(p.n, (i + 1) * length), &row, &parts[i], kept, like)
+            exp_part(&src, p.type, i * length, min(p.n, (i + 1) * length), &row, &parts[i], kept, like)
         finish_from_parts(p, &row, parts, count, like)
     write_part(p, &diff_dst, &src, locate(p, &p.out, index), 0, p.n, &row, kept, like)
     stream_end()
@@ -761,11 +755,11 @@ cdef void split_row(const Problem* p, Py_ssize_t index, int threads, const real*
     cdef Line src = line_at(p, &p.src, index, <real*> NULL)             # too long to be kept
     cdef Line diff_dst = line_at(p, &p.diff_dst, index, <real*> NULL)
     for i in prange(count, schedule="static", num_threads=threads):
-        reduce_part(p.form, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
+        reduce_part(p, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
     begin_from_parts(p, &row, parts, count, like)
     if p.form != BACKWARD_DST:
         for i in prange(count, schedule="static", num_threads=threads):
-            exp_part(&src, i * length, min(p.n, (i + 1) * length), &row, &parts[i], <real*> NULL, like)
+            exp_part(&src, p.type, i * length, min(p.n, (i + 1) * length), &row, &parts[i], <real*> NULL, like)
         finish_from_parts(p, &row, parts, count, like)
     for i in prange(count, schedule="static", num_threads=threads):
         write_part(p, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), &row, <const real*> NULL, like)
@@ -903,10 +897,10 @@ cdef void exp_slab(Workspace* w, real* terms, real* x, Py_ssize_t height, Py_ssi
                    bint keep) noexcept nogil:
     """exp of what is below the maximum, 0 at it, and how often that was; `keep` leaves exp in x."""
     cdef real ties[TILE]
-    cdef Py_ssize_t i, c
+    cdef Py_ssize_t c, _row
     for c in range(pitch):
         ties[c] = 0
-    for i in range(height):
+    for _row in range(height):
         if real is float:
             exp_columns_f32(terms, x, pitch, <const float*> w.constants, TILE, ties, keep)
         else:
@@ -916,14 +910,14 @@ cdef void exp_slab(Workspace* w, real* terms, real* x, Py_ssize_t height, Py_ssi
         w.ties[c] += ties[c]
 
 
-cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, Py_ssize_t height,
-                   Py_ssize_t pitch, bint begins, bint ends, Py_ssize_t used) noexcept nogil:
-    """Add the rows of a slab to the lanes of their columns.
+cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, Py_ssize_t n, Py_ssize_t start,
+                   Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
+    """Add a slab, the rows from `start` on of n, to the lanes of its columns; where a part ends, those to the sums.
 
-    LANES columns at a time and lane by lane, so that the sums of a lane stay in registers. The slab `begins` a
-    part, or `ends` one: then the part's sum, in its first `used` lanes, is added to those of the parts before.
+    LANES columns at a time and lane by lane, so that the sums of a lane stay in registers.
     """
-    cdef Py_ssize_t b, s, lane, c
+    cdef Py_ssize_t part = part_length(n), b, s, lane, c
+    cdef bint begins = start % part == 0, ends = (start + height) % part == 0 or start + height == n
     cdef double hi[LANES]
     cdef double lo[LANES]
     cdef double* lanes_hi
@@ -949,7 +943,7 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
                 if real is double:
                     lanes_lo[lane * LANES + c] = lo[c]
         if ends:
-            fold_lanes(lanes_hi, lanes_lo, used, LANES, x)
+            fold_lanes(lanes_hi, lanes_lo, min(start % part + height, <Py_ssize_t> LANES), LANES, x)
             for c in range(LANES):
                 sum = add(Sum(sum_hi[s + c], sum_lo[s + c]), lane_sum(lanes_hi, lanes_lo, c, x))
                 sum_hi[s + c] = sum.hi
@@ -964,7 +958,9 @@ cdef void forward_columns(real* y, const real* x, Py_ssize_t n, const real* of) 
         y[c] = (x[c] - max[c]) - factor[c]
 
 
-cdef void backward_of_exp_columns(real* y, const real* g, const real* e, Py_ssize_t n, const real* of) noexcept nogil:
+cdef void backward_of_exp_columns(
+    real* y, const real* g, const real* e, Py_ssize_t n, const real* of
+) noexcept nogil:
     cdef const real* factor = of + OF_FACTOR * TILE
     cdef const real* factor_low = of + OF_FACTOR_LOW * TILE
     cdef Py_ssize_t c
@@ -972,14 +968,18 @@ cdef void backward_of_exp_columns(real* y, const real* g, const real* e, Py_ssiz
         y[c] = backward_of_exp(g[c], e[c], factor[c], factor_low[c])
 
 
-cdef inline void backward_src_columns(real* y, const real* g, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
+cdef inline void backward_src_columns(
+    real* y, const real* g, const real* x, Py_ssize_t n, const real* of
+) noexcept nogil:
     if real is float:
         backward_src_columns_f32(y, g, x, n, of, TILE)
     else:
         backward_src_columns_f64(y, g, x, n, of, TILE)
 
 
-cdef inline void backward_dst_columns(real* y, const real* g, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
+cdef inline void backward_dst_columns(
+    real* y, const real* g, const real* x, Py_ssize_t n, const real* of
+) noexcept nogil:
     if real is float:
         backward_dst_columns_f32(y, g, x, n, of, TILE)
     else:
@@ -1013,11 +1013,9 @@ cdef inline Py_ssize_t slab_height(Py_ssize_t n, Py_ssize_t j, Py_ssize_t pitch)
 cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspace* w,
                    const real* like) noexcept nogil:
     """`width` columns, each from its first element to its last."""
-    cdef Py_ssize_t n = p.n, part = part_length(n), pitch = blocks(width, LANES) * LANES
+    cdef Py_ssize_t n = p.n, pitch = blocks(width, LANES) * LANES, j, i, c, height
     cdef bint whole = n * pitch <= <Py_ssize_t> (sizeof(w.src) // sizeof(real))    # what is loaded stays
     cdef bint kept = whole and p.form == BACKWARD_SRC
-    cdef Py_ssize_t j, c, height, used
-    cdef bint begins, ends
     cdef real* result = <real*> w.result
     cdef real* flat = <real*> w.flat
     cdef real* gs = <real*> w.diff_dst
@@ -1028,14 +1026,13 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     cdef const real* x
     cdef const real* g
     cdef real* y
-    cdef Py_ssize_t i
     cdef const char* dst = NULL             # read where it lies, which is once
-    if p.form == BACKWARD_DST and p.src.inner == sizeof(real) and is_native(p.src.dtype, like) and first % p.inner + width <= p.inner:
-        dst = locate_column(p, &p.src, first)
+    if p.form == BACKWARD_DST and p.src.inner == sizeof(real) and is_native(p.src.dtype, like):
+        if first % p.inner + width <= p.inner:
+            dst = locate_column(p, &p.src, first)
 
-    if p.form != LOG_SOFTMAX:
-        for c in range(pitch):
-            w.diff_dst_hi[c] = w.diff_dst_lo[c] = 0
+    for c in range(pitch):
+        w.diff_dst_hi[c] = w.diff_dst_lo[c] = 0
     if p.form != BACKWARD_DST:
         for c in range(pitch):
             w.others_hi[c] = w.others_lo[c] = w.ties[c] = 0
@@ -1045,15 +1042,12 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     j = 0
     while j < n:
         height = slab_height(n, j, pitch)
-        begins = j % part == 0
-        used = min(j % part + height, <Py_ssize_t> LANES)
-        ends = (j + height) % part == 0 or j + height == n
         if whole:
             gs = <real*> w.diff_dst + j * pitch
             xs = <real*> w.src + j * pitch
         if p.form != LOG_SOFTMAX:
             load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
-            sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, <const real*> gs, height, pitch, begins, ends, used)
+            sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, <const real*> gs, n, j, height, pitch)
         if p.form != BACKWARD_DST:
             load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
             max_slab(max, <const real*> xs, height, pitch)
@@ -1076,18 +1070,12 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
         j = 0
         while j < n:
             height = slab_height(n, j, pitch)
-            begins = j % part == 0
-            used = min(j % part + height, <Py_ssize_t> LANES)
-            ends = (j + height) % part == 0 or j + height == n
             if whole:
                 xs = <real*> w.src + j * pitch
             else:
                 load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-            if kept:
-                exp_slab(w, result, xs, height, pitch, True)
-            else:
-                exp_slab(w, result, xs, height, pitch, False)
-            sum_slab(w, w.others_hi, w.others_lo, <const real*> result, height, pitch, begins, ends, used)
+            exp_slab(w, result, xs, height, pitch, kept)
+            sum_slab(w, w.others_hi, w.others_lo, <const real*> result, n, j, height, pitch)
             j += height
         if p.form == BACKWARD_SRC:
             for c in range(pitch):
@@ -1203,7 +1191,7 @@ cdef int walk(Problem* p, int threads) except -1:
     cdef Operand* op
     cdef Workspace* workspaces = NULL
     cdef Py_ssize_t count = p.outer * p.inner, width = 0
-    cdef bint in_double = False, along = True, by_columns
+    cdef bint in_double = False, along = True, adjacent = True, by_columns
     cdef float as_float = 0
     cdef double as_double = 0
     cdef int d
@@ -1211,8 +1199,12 @@ cdef int walk(Problem* p, int threads) except -1:
     for op in operands:
         in_double |= op.dtype == FLOAT64
         along &= op.n == op.itemsize or abs(op.n) <= abs(op.inner)
+        adjacent &= op.n == op.itemsize
     for d in range(p.ndim):
         count *= p.loops[d]
+    p.type = ITEM_REAL
+    if adjacent and not in_double and p.diff_dst.dtype == p.src.dtype and p.src.dtype == p.out.dtype:
+        p.type = ITEM_BF16 if p.out.dtype == BFLOAT16 else (ITEM_F16 if p.out.dtype == FLOAT16 else ITEM_REAL)
     by_columns = count >= FEW_COLUMNS and (p.n <= SHORT_ROW or not along)
     if by_columns and p.inner < FEW_NEIGHBOURS and p.inner < p.outer:
         p.outer, p.inner = p.inner, p.outer

@@ -1,4 +1,4 @@
-/* The loops that take an exp of every element, for float and double (loops_of_real.h) in the vectors of vectors.h.
+/* The loops over elements, for float and double (loops_of_real.h), in the vectors of vectors.h.
  *
  * Several vectors go through each step together: a polynomial is a chain of dependent operations, and a processor
  * that does not see far enough ahead waits for most of them. Compilers vectorise such loops too, but do not interleave.
@@ -11,6 +11,12 @@
 
 /* What the loops need to know of a row (Row in _kernels.pyx) or of each of a tile's columns, one after the other. */
 enum constant { OF_MAX, OF_SHIFT, OF_MAGIC, OF_EXP_LO, OF_EXP_HI, OF_FACTOR, OF_FACTOR_LOW, CONSTANTS };
+
+/* An element in memory: what the arithmetic is in, or 16 bits. */
+enum item_type { ITEM_REAL, ITEM_BF16, ITEM_F16 };
+
+/* Room for elements of any type: stores of bytes may alias them all. */
+#define BUFFER(name, count, vectors) _Alignas(VECTOR_BYTES) unsigned char name[count][(vectors) * VECTOR_BYTES] = { { 0 } }
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 

@@ -13,6 +13,8 @@
 #include <arm_neon.h>
 #endif
 
+#include "half.h"
+
 #if defined(__AVX512F__)
 enum { VECTOR_BYTES = 64 };
 #elif defined(__AVX2__)
@@ -111,6 +113,64 @@ static inline f64_vector load_f64(const double *at)
 }
 
 static inline void store_f64(double *at, f64_vector x) { memcpy(at, &x, sizeof x); }
+
+static inline f32_vector load_bf16(const bf16 *at)
+{
+#if defined(__AVX512F__)
+    return (f32_vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)at)), 16);
+#elif defined(__AVX2__)
+    return (f32_vector)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)at)), 16);
+#else
+    f32_vector x;
+    for (int i = 0; i < WIDTH_F32; i++)
+        x[i] = f32_from_bf16(at[i]);
+    return x;
+#endif
+}
+
+static inline void store_bf16(bf16 *at, f32_vector x)
+{
+#if defined(__AVX2__)
+    u32_vector u = (u32_vector)x, nan = (u32_vector)(x != x);
+    u32_vector rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+    u = (((u >> 16) | 0x0040) & nan) | (rounded & ~nan);
+#if defined(__AVX512F__)
+    _mm256_storeu_si256((__m256i *)at, _mm512_cvtepi32_epi16((__m512i)u));
+#else
+    __m256i packed = _mm256_packus_epi32((__m256i)u, (__m256i)u);
+    _mm_storeu_si128((__m128i *)at, _mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08)));
+#endif
+#else
+    for (int i = 0; i < WIDTH_F32; i++)
+        at[i] = bf16_from_f32(x[i]);
+#endif
+}
+
+static inline f32_vector load_f16(const f16 *at)
+{
+    f32_vector x;
+#if defined(__AVX512F__)
+    x = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)at));
+#elif defined(__F16C__)
+    x = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)at));
+#else
+    for (int i = 0; i < WIDTH_F32; i++)
+        x[i] = f32_from_f16(at[i]);
+#endif
+    return x;
+}
+
+static inline void store_f16(f16 *at, f32_vector x)
+{
+#if defined(__AVX512F__)
+    _mm256_storeu_si256((__m256i *)at, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__F16C__)
+    _mm_storeu_si128((__m128i *)at, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+#else
+    for (int i = 0; i < WIDTH_F32; i++)
+        at[i] = f16_from_f32(x[i]);
+#endif
+}
 
 #undef PICK
 
