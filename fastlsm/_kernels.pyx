@@ -562,7 +562,9 @@ cdef inline const void* load_chunk(const Line* line, Py_ssize_t j, Py_ssize_t n,
     return scratch
 
 
-cdef inline Sum sum_part(const Line* line, int type, Py_ssize_t start, Py_ssize_t stop, const real* like) noexcept nogil:
+cdef inline Sum sum_part(
+    const Line* line, int type, Py_ssize_t start, Py_ssize_t stop, const real* like
+) noexcept nogil:
     cdef real scratch[CHUNK]
     cdef double hi[LANES]
     cdef double lo[LANES]
@@ -581,7 +583,9 @@ cdef inline Sum sum_part(const Line* line, int type, Py_ssize_t start, Py_ssize_
     return lane_sum(hi, lo, 0, like)
 
 
-cdef inline double max_part(const Line* line, int type, Py_ssize_t start, Py_ssize_t stop, const real* like) noexcept nogil:
+cdef inline double max_part(
+    const Line* line, int type, Py_ssize_t start, Py_ssize_t stop, const real* like
+) noexcept nogil:
     """The maximum, NaN passed over."""
     cdef real scratch[CHUNK]
     cdef real max = -INFINITY

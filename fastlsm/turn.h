@@ -77,14 +77,7 @@ TURN_BLOCK(turn_block_f64, double)
 #undef TURN_BLOCK
 #endif
 
-#define TURN_BLOCKS(real, block, top) \
-    for (j = 0; j < columns; j += 4) { \
-        ptrdiff_t left = j + 4 <= columns ? j : columns - 4; \
-        block((char *)AT(real, to, left, to_pitch, top), to_pitch, \
-              (const char *)AT(const real, from, top, from_pitch, left), from_pitch); \
-    }
-
-#define TURN(name, real, block, rows_of_8) \
+#define TURN(name, real, block, eight_rows_at_a_time) \
     static inline void name(char *to, ptrdiff_t to_pitch, const char *from, ptrdiff_t from_pitch, \
                             ptrdiff_t rows, ptrdiff_t columns) \
     { \
@@ -95,15 +88,19 @@ TURN_BLOCK(turn_block_f64, double)
                     *AT(real, to, j, to_pitch, i) = *AT(const real, from, i, from_pitch, j); \
             return; \
         } \
-        rows_of_8 \
+        eight_rows_at_a_time \
         for (; i < rows; i += 4) { \
             ptrdiff_t top = i + 4 <= rows ? i : rows - 4; \
-            TURN_BLOCKS(real, block, top) \
+            for (j = 0; j < columns; j += 4) { \
+                ptrdiff_t left = j + 4 <= columns ? j : columns - 4; \
+                block((char *)AT(real, to, left, to_pitch, top), to_pitch, \
+                      (const char *)AT(const real, from, top, from_pitch, left), from_pitch); \
+            } \
         } \
     }
 
 #ifdef __AVX__
-#define ROWS_OF_8 \
+#define EIGHT_ROWS \
     for (; i + 8 <= rows; i += 8) { \
         for (j = 0; j + 8 <= columns; j += 8) \
             turn_8_f32((char *)AT(float, to, j, to_pitch, i), to_pitch, \
@@ -116,14 +113,13 @@ TURN_BLOCK(turn_block_f64, double)
         } \
     }
 #else
-#define ROWS_OF_8
+#define EIGHT_ROWS
 #endif
 
-TURN(turn_f32, float, turn_block_f32, ROWS_OF_8)
+TURN(turn_f32, float, turn_block_f32, EIGHT_ROWS)
 TURN(turn_f64, double, turn_block_f64, )
 
-#undef ROWS_OF_8
-#undef TURN_BLOCKS
+#undef EIGHT_ROWS
 #undef TURN
 #undef AT
 
