@@ -77,11 +77,28 @@ TURN_BLOCK(turn_block_f64, double)
 #undef TURN_BLOCK
 #endif
 
+/* Rows of two or three, adjacent: a stride that the compiler knows, and turns with shuffles. */
+#define TURN_FEW(real, few) \
+    if (columns == few && from_pitch == few * (ptrdiff_t)sizeof(real)) { \
+        for (i = 0; i < rows; i++) \
+            for (j = 0; j < few; j++) \
+                *AT(real, to, j, to_pitch, i) = ((const real *)from)[few * i + j]; \
+        return; \
+    } \
+    if (rows == few && to_pitch == few * (ptrdiff_t)sizeof(real)) { \
+        for (j = 0; j < columns; j++) \
+            for (i = 0; i < few; i++) \
+                ((real *)to)[few * j + i] = *AT(const real, from, i, from_pitch, j); \
+        return; \
+    }
+
 #define TURN(name, real, block, eight_rows_at_a_time) \
     static inline void name(char *to, ptrdiff_t to_pitch, const char *from, ptrdiff_t from_pitch, \
                             ptrdiff_t rows, ptrdiff_t columns) \
     { \
         ptrdiff_t i = 0, j; \
+        TURN_FEW(real, 2) \
+        TURN_FEW(real, 3) \
         if (rows < 4 || columns < 4) { \
             for (i = 0; i < rows; i++) \
                 for (j = 0; j < columns; j++) \
@@ -121,6 +138,7 @@ TURN(turn_f64, double, turn_block_f64, )
 
 #undef EIGHT_ROWS
 #undef TURN
+#undef TURN_FEW
 #undef AT
 
 #endif
