@@ -10,8 +10,7 @@
  * for double): the sum's last bits are the integer k - K, which shifted into the exponent's place
  * scale by 2^(k - K). So K costs nothing, and it may differ from row to row.
  *
- * The caller chooses EXP_LO and EXP_HI: below the one the result is 0, above the other it is infinite. It must hold,
- * nearly, that lo >= (K - 126) ln 2, and that hi < (K + 128) ln 2; for double, 1022 and 1024. Where all results stay below
+ * The caller chooses lo and hi: below lo the result is 0, above hi it is infinite. It must hold, nearly, that lo >= (K - 126) ln 2, and that hi < (K + 128) ln 2; for double, 1022 and 1024. Where all results stay below
  * 2^127, the scale can be a factor: with the exponent's bias added to magic, the shifted bits are 2^(k - K) itself, and NaN
  * stays NaN.
  */
