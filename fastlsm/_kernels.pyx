@@ -56,17 +56,18 @@ cdef extern from "half.h" nogil:
     bf16 bf16_from_f64(double) noexcept
     f16 f16_from_f32(float) noexcept
     f16 f16_from_f64(double) noexcept
+
+cdef extern from "vectors.h" nogil:
     void f32_from_f16_block(float*, const f16*, Py_ssize_t) noexcept
     void f16_from_f32_block(f16*, const float*, Py_ssize_t) noexcept
 
 cdef extern from "vexp.h" nogil:
-    const float EXP_F32_LO, EXP_F32_HI, MAGIC_F32, BIAS_F32
-    const double EXP_F64_LO, EXP_F64_HI, MAGIC_F64, BIAS_F64, LN_2
+    const float MAGIC_F32
+    const double MAGIC_F64, LN_2
+    const int BIAS_F32, BIAS_F64
     double exp_f64_with_tail(double x, double magic, double* tail) noexcept
     float toward_zero_f32(float f, double rest) noexcept
     double toward_zero_f64(double f, double rest) noexcept
-    float minus_product_f32(float g, float y, float f, float f_low) noexcept
-    double minus_product_f64(double g, double y, double f, double f_low) noexcept
     double log1p_f64(double x, double tail) noexcept
     double product_error(double a, double b, double p) noexcept
 
@@ -80,7 +81,7 @@ cdef extern from "lanes.h" nogil:
 
 cdef extern from "loops.h" nogil:
     enum:
-        OF_MAX, OF_SHIFT, OF_MAGIC, OF_EXP_LO, OF_EXP_HI, OF_FACTOR, OF_FACTOR_LOW, CONSTANTS
+        OF_FACTOR, OF_FACTOR_LOW, OF_MAX, OF_SHIFT, OF_MAGIC, OF_EXP_LO, CONSTANTS
     enum:
         ITEM_REAL, ITEM_BF16, ITEM_F16
     void sum_row_f32(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
@@ -97,18 +98,26 @@ cdef extern from "loops.h" nogil:
         void* y, const void* g, const float* e, Py_ssize_t n, const float* of, int type) noexcept
     void backward_of_exp_row_f64(
         void* y, const void* g, const double* e, Py_ssize_t n, const double* of, int type) noexcept
-    void backward_dst_row_f32(
-        void* y, const void* g, const void* x, Py_ssize_t n, const float* of, int type) noexcept
-    void backward_dst_row_f64(
-        void* y, const void* g, const void* x, Py_ssize_t n, const double* of, int type) noexcept
+    bint set_dst_constants_f32(float* of, Py_ssize_t stride, double hi, double lo) noexcept
+    bint set_dst_constants_f64(double* of, Py_ssize_t stride, double hi, double lo) noexcept
+    void backward_dst_row_f32(void* y, const void* g, const void* x, Py_ssize_t n, const float* of, double hi, double lo,
+                              int type) noexcept
+    void backward_dst_row_f64(void* y, const void* g, const void* x, Py_ssize_t n, const double* of, double hi, double lo,
+                              int type) noexcept
     void backward_src_row_f32(
         void* y, const void* g, const void* x, Py_ssize_t n, const float* of, int type) noexcept
     void backward_src_row_f64(
         void* y, const void* g, const void* x, Py_ssize_t n, const double* of, int type) noexcept
-    void backward_dst_columns_f32(
-        float* y, const float* g, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
-    void backward_dst_columns_f64(
-        double* y, const double* g, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
+    void backward_dst_columns_f32(float* y, const float* g, const float* x, Py_ssize_t n, const float* of,
+                                  Py_ssize_t stride, const double* hi, const double* lo, bint extreme) noexcept
+    void backward_dst_columns_f64(double* y, const double* g, const double* x, Py_ssize_t n, const double* of,
+                                  Py_ssize_t stride, const double* hi, const double* lo, bint extreme) noexcept
+    void forward_columns_f32(float* y, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
+    void forward_columns_f64(double* y, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
+    void backward_of_exp_columns_f32(
+        float* y, const float* g, const float* e, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
+    void backward_of_exp_columns_f64(
+        double* y, const double* g, const double* e, Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
     void backward_src_columns_f32(
         float* y, const float* g, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
     void backward_src_columns_f64(
@@ -166,6 +175,7 @@ cdef enum:
     LANES = 16
     CHUNK = 1024                # elements that rows loads, computes and stores at a time
     TILE = 512                  # columns that are computed side by side, at most
+    OF_STRIDE = TILE + LANES    # not a power of two, so that the constants of a column fall into different cache sets
     NARROW = 128                # and that are worth the jump from one row of a tile to the next
     SLAB = 8192                 # elements of a tile that are loaded, computed and stored at a time
     AHEAD = 4                   # rows of a tile that are asked for ahead of their use
@@ -202,7 +212,7 @@ cdef struct Sum:                # hi + lo; lo stays 0 in float arithmetic
     double hi, lo
 
 cdef struct Row:                # what the element-wise loops need to know of a row
-    double shift, magic, lo, hi     # exp(x - shift) * 2**-K, as in vexp.h
+    double shift, magic, lo         # exp(x - shift) * 2**-K, as in vexp.h
     double factor, factor_low       # times their sum (backward); log(sum(exp(x - m))) (forward)
     double max
     Sum diff_dst                    # the sum, divided by
@@ -222,7 +232,7 @@ cdef struct Workspace:          # of one thread; doubles hold floats as well
     double flat[SLAB]
     double hi[LANES * TILE]     # the lanes of LANES columns, then those of the next
     double lo[LANES * TILE]
-    double constants[CONSTANTS * TILE]      # as loops.h has them
+    double constants[CONSTANTS * OF_STRIDE]     # as loops.h has them
     double boost[TILE]          # as in Row
     double diff_dst_hi[TILE]
     double diff_dst_lo[TILE]
@@ -438,42 +448,38 @@ cdef inline void set_factor(Row* row, Sum factor, const real* like) noexcept nog
     row.factor_low = rest if fabs(row.factor) < INFINITY else 0
 
 
-cdef inline void begin_row(Form form, Row* row, double max, Py_ssize_t n, Sum diff_dst,
-                           const real* like) noexcept nogil:
-    """How to take exp in a row whose maximum and sum of diff_dst are known (note E).
+cdef inline void begin_row(Row* row, double max, Py_ssize_t n, Sum diff_dst, const real* like) noexcept nogil:
+    """How to take exp of src in a row whose maximum and sum of diff_dst are known (note E).
 
     That a sum of diff_dst is near the end of the arithmetic's range, or past it, does not mean that its
     product with softmax is. It is brought back by a power of two, by which exp is raised in turn.
     """
-    cdef double K, magic, lo, hi, exponent_min, near
+    cdef double K, magic, exponent_min, near
     cdef double size = fabs(diff_dst.hi), boost = 1, unboost = 1, boost_log2 = 0
     cdef bint is_near, is_large, is_small
     if real is float:                       # the sum is double, and small ones are exact
-        magic, lo, hi, exponent_min, near = MAGIC_F32, EXP_F32_LO, EXP_F32_HI, -126, 256
+        magic, exponent_min, near = MAGIC_F32 + BIAS_F32, -126, 256
         is_large = (size > FLT_MAX) & (size < INFINITY)
         boost = 2.0 ** 64 if is_large else 1
         unboost = 2.0 ** -64 if is_large else 1
         boost_log2 = 64 if is_large else 0
     else:
-        magic, lo, hi, exponent_min, near = MAGIC_F64, EXP_F64_LO, EXP_F64_HI, -1022, 2048
+        magic, exponent_min, near = MAGIC_F64 + BIAS_F64, -1022, 2048
         is_large = (size > 2.0 ** 900) & (size < INFINITY)
         is_small = (size < 2.0 ** -900) & (size > 0)
         boost = 2.0 ** 128 if is_large else (2.0 ** -128 if is_small else 1)
         unboost = 2.0 ** -128 if is_large else (2.0 ** 128 if is_small else 1)
         boost_log2 = 128 if is_large else (-128 if is_small else 0)
     is_near = (fabs(max) < near) & (n > 1)
-    K = floor(max * (1 / LN_2)) if is_near and form != BACKWARD_DST else 0
-    row.shift = 0 if is_near or form == BACKWARD_DST else max
+    K = floor(max * (1 / LN_2)) if is_near else 0
+    row.shift = 0 if is_near else max
     row.max = max
     row.boost = boost
     row.diff_dst = Sum(diff_dst.hi * unboost, diff_dst.lo * unboost)
-    set_factor(row, row.diff_dst, like)
     K -= boost_log2
     row.magic = magic - K
-    if form != BACKWARD_DST:
-        row.magic += BIAS_F32 if real is float else BIAS_F64
-    row.lo = lo if K == 0 else (K + exponent_min) * LN_2
-    row.hi = hi if K == 0 else (K - exponent_min + 1) * LN_2
+    row.lo = (K + exponent_min - 1) * LN_2
+    row.factor = row.factor_low = 0
 
 
 cdef inline double exp_at_max(const Row* row, double* tail, const real* like) noexcept nogil:
@@ -508,22 +514,21 @@ cdef inline void finish_forward(Row* row, Sum others, double ties, const real* l
     row.factor_low = 0
 
 
-cdef inline void set_constants(Form form, real* of, Py_ssize_t stride, const Row* row) noexcept nogil:
-    if form != BACKWARD_DST:
-        of[OF_MAX * stride] = <real> row.max
-        of[OF_SHIFT * stride] = <real> row.shift
+cdef inline void set_constants(real* of, Py_ssize_t stride, const Row* row) noexcept nogil:
+    of[OF_MAX * stride] = <real> row.max
+    of[OF_SHIFT * stride] = <real> row.shift
     of[OF_MAGIC * stride] = <real> row.magic
     of[OF_EXP_LO * stride] = <real> row.lo
-    of[OF_EXP_HI * stride] = <real> row.hi
     of[OF_FACTOR * stride] = <real> row.factor
     of[OF_FACTOR_LOW * stride] = <real> row.factor_low
 
 
-cdef inline real backward_of_exp(real g, real e, real factor, real factor_low) noexcept nogil:
+cdef inline bint set_dst_constants(real* of, Py_ssize_t stride, Sum diff_dst) noexcept nogil:
+    """Whether the sum is too large or too small for them."""
     if real is float:
-        return minus_product_f32(g, e, factor, factor_low)
+        return set_dst_constants_f32(of, stride, diff_dst.hi, diff_dst.lo)
     else:
-        return minus_product_f64(g, e, factor, factor_low)
+        return set_dst_constants_f64(of, stride, diff_dst.hi, diff_dst.lo)
 
 
 # ------------------------------------------------------------------------------------------------ rows
@@ -612,7 +617,7 @@ cdef inline void exp_part(const Line* src, int type, Py_ssize_t start, Py_ssize_
     cdef Py_ssize_t b, j, w
     cdef const void* x
     cdef real* e = NULL
-    set_constants(BACKWARD_SRC, <real*> of, 1, row)
+    set_constants(<real*> of, 1, row)
     clear_lanes(hi, lo)
     part.ties = 0
     for b in range(blocks(stop - start, CHUNK)):
@@ -630,7 +635,7 @@ cdef inline void exp_part(const Line* src, int type, Py_ssize_t start, Py_ssize_
 
 
 cdef inline void write_chunk(Form form, void* y, const void* g, const void* x, const real* e, Py_ssize_t n,
-                             const real* of, int type) noexcept nogil:
+                             const real* of, const Row* row, int type) noexcept nogil:
     """`e`, if any, is exp."""
     if real is float:
         if form == LOG_SOFTMAX:
@@ -638,7 +643,7 @@ cdef inline void write_chunk(Form form, void* y, const void* g, const void* x, c
         elif e != NULL:
             backward_of_exp_row_f32(y, g, e, n, of, type)
         elif form == BACKWARD_DST:
-            backward_dst_row_f32(y, g, x, n, of, type)
+            backward_dst_row_f32(y, g, x, n, of, row.diff_dst.hi, row.diff_dst.lo, type)
         else:
             backward_src_row_f32(y, g, x, n, of, type)
     else:
@@ -647,7 +652,7 @@ cdef inline void write_chunk(Form form, void* y, const void* g, const void* x, c
         elif e != NULL:
             backward_of_exp_row_f64(y, g, e, n, of, type)
         elif form == BACKWARD_DST:
-            backward_dst_row_f64(y, g, x, n, of, type)
+            backward_dst_row_f64(y, g, x, n, of, row.diff_dst.hi, row.diff_dst.lo, type)
         else:
             backward_src_row_f64(y, g, x, n, of, type)
 
@@ -664,9 +669,14 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
     cdef const real* e = NULL
     cdef char* at
     cdef bint as_it_is = p.type != ITEM_REAL or p.out.n == sizeof(real) and is_native(p.out.dtype, like)
-    # A block is computed again where dst was out of range, so it must not be written over what it is read from.
+    # Elements are computed again where dst was out of range, so it must not be written over what it is read from.
     cdef bint direct = as_it_is and not p.out.streamed and out != src.data and out != diff_dst.data
-    set_constants(BACKWARD_SRC, <real*> of, 1, row)
+    for b in range(CONSTANTS):
+        of[b] = 0
+    if p.form == BACKWARD_DST:
+        set_dst_constants(<real*> of, 1, row.diff_dst)
+    else:
+        set_constants(<real*> of, 1, row)
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
@@ -681,7 +691,7 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
         if p.form != LOG_SOFTMAX:
             g = load_chunk(diff_dst, j, w, <real*> diff_dst_scratch)
         at = out + j * p.out.n
-        write_chunk(p.form, at if direct else <char*> scratch, g, x, e, w, <const real*> of, p.type)
+        write_chunk(p.form, at if direct else <char*> scratch, g, x, e, w, <const real*> of, row, p.type)
         if as_it_is and p.out.streamed:
             stream_copy(at, <const void*> scratch, w * p.out.itemsize)
         elif as_it_is and not direct:
@@ -708,7 +718,10 @@ cdef inline void begin_from_parts(const Problem* p, Row* row, const Part* parts,
     for i in range(count):
         max = parts[i].max if parts[i].max > max else max
         diff_dst = add(diff_dst, parts[i].diff_dst)
-    begin_row(p.form, row, max, p.n, diff_dst, like)
+    if p.form == BACKWARD_DST:
+        row.diff_dst = diff_dst
+    else:
+        begin_row(row, max, p.n, diff_dst, like)
 
 
 cdef inline void finish_from_parts(const Problem* p, Row* row, const Part* parts, Py_ssize_t count,
@@ -906,9 +919,9 @@ cdef void exp_slab(Workspace* w, real* terms, real* x, Py_ssize_t height, Py_ssi
         ties[c] = 0
     for _row in range(height):
         if real is float:
-            exp_columns_f32(terms, x, pitch, <const float*> w.constants, TILE, ties, keep)
+            exp_columns_f32(terms, x, pitch, <const float*> w.constants, OF_STRIDE, ties, keep)
         else:
-            exp_columns_f64(terms, x, pitch, <const double*> w.constants, TILE, ties, keep)
+            exp_columns_f64(terms, x, pitch, <const double*> w.constants, OF_STRIDE, ties, keep)
         x, terms = x + pitch, terms + pitch
     for c in range(pitch):
         w.ties[c] += ties[c]
@@ -954,47 +967,44 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
                 sum_lo[s + c] = sum.lo
 
 
-cdef void forward_columns(real* y, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
-    cdef const real* max = of + OF_MAX * TILE
-    cdef const real* factor = of + OF_FACTOR * TILE
-    cdef Py_ssize_t c
-    for c in range(n):
-        y[c] = (x[c] - max[c]) - factor[c]
+cdef inline void forward_columns(real* y, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
+    if real is float:
+        forward_columns_f32(y, x, n, of, OF_STRIDE)
+    else:
+        forward_columns_f64(y, x, n, of, OF_STRIDE)
 
 
-cdef void backward_of_exp_columns(
+cdef inline void backward_of_exp_columns(
     real* y, const real* g, const real* e, Py_ssize_t n, const real* of
 ) noexcept nogil:
-    cdef const real* factor = of + OF_FACTOR * TILE
-    cdef const real* factor_low = of + OF_FACTOR_LOW * TILE
-    cdef Py_ssize_t c
-    for c in range(n):
-        y[c] = backward_of_exp(g[c], e[c], factor[c], factor_low[c])
+    if real is float:
+        backward_of_exp_columns_f32(y, g, e, n, of, OF_STRIDE)
+    else:
+        backward_of_exp_columns_f64(y, g, e, n, of, OF_STRIDE)
 
 
 cdef inline void backward_src_columns(
     real* y, const real* g, const real* x, Py_ssize_t n, const real* of
 ) noexcept nogil:
     if real is float:
-        backward_src_columns_f32(y, g, x, n, of, TILE)
+        backward_src_columns_f32(y, g, x, n, of, OF_STRIDE)
     else:
-        backward_src_columns_f64(y, g, x, n, of, TILE)
+        backward_src_columns_f64(y, g, x, n, of, OF_STRIDE)
 
 
-cdef inline void backward_dst_columns(
-    real* y, const real* g, const real* x, Py_ssize_t n, const real* of
-) noexcept nogil:
+cdef inline void backward_dst_columns(real* y, const real* g, const real* x, Py_ssize_t n, const Workspace* w,
+                                      bint extreme) noexcept nogil:
     if real is float:
-        backward_dst_columns_f32(y, g, x, n, of, TILE)
+        backward_dst_columns_f32(y, g, x, n, <const float*> w.constants, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
     else:
-        backward_dst_columns_f64(y, g, x, n, of, TILE)
+        backward_dst_columns_f64(y, g, x, n, <const double*> w.constants, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
 
 
 cdef inline void get_column(const Workspace* w, Py_ssize_t c, Row* row, const real* like) noexcept nogil:
     cdef const real* of = <const real*> w.constants + c
-    row.max = of[OF_MAX * TILE]
-    row.shift = of[OF_SHIFT * TILE]
-    row.magic = of[OF_MAGIC * TILE]
+    row.max = of[OF_MAX * OF_STRIDE]
+    row.shift = of[OF_SHIFT * OF_STRIDE]
+    row.magic = of[OF_MAGIC * OF_STRIDE]
     row.boost = w.boost[c]
     row.diff_dst.hi = w.diff_dst_hi[c]
     row.diff_dst.lo = w.diff_dst_lo[c]
@@ -1002,8 +1012,8 @@ cdef inline void get_column(const Workspace* w, Py_ssize_t c, Row* row, const re
 
 cdef inline void set_column_factor(Workspace* w, Py_ssize_t c, const Row* row, const real* like) noexcept nogil:
     cdef real* of = <real*> w.constants + c
-    of[OF_FACTOR * TILE] = <real> row.factor
-    of[OF_FACTOR_LOW * TILE] = <real> row.factor_low
+    of[OF_FACTOR * OF_STRIDE] = <real> row.factor
+    of[OF_FACTOR_LOW * OF_STRIDE] = <real> row.factor_low
 
 
 cdef inline Py_ssize_t slab_height(Py_ssize_t n, Py_ssize_t j, Py_ssize_t pitch) noexcept nogil:
@@ -1019,12 +1029,12 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     """`width` columns, each from its first element to its last."""
     cdef Py_ssize_t n = p.n, pitch = blocks(width, LANES) * LANES, j, i, c, height
     cdef bint whole = n * pitch <= <Py_ssize_t> (sizeof(w.src) // sizeof(real))    # what is loaded stays
-    cdef bint kept = whole and p.form == BACKWARD_SRC
+    cdef bint kept = whole and p.form == BACKWARD_SRC, extreme = False
     cdef real* result = <real*> w.result
     cdef real* flat = <real*> w.flat
     cdef real* gs = <real*> w.diff_dst
     cdef real* xs = <real*> w.src
-    cdef real* max = <real*> w.constants + OF_MAX * TILE
+    cdef real* max = <real*> w.constants + OF_MAX * OF_STRIDE
     cdef Row row
     cdef const real* of = <const real*> w.constants
     cdef const real* x
@@ -1059,12 +1069,11 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
 
     if p.form == BACKWARD_DST:
         for c in range(pitch):
-            begin_row(BACKWARD_DST, &row, 0, n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
-            set_constants(BACKWARD_DST, <real*> w.constants + c, TILE, &row)
+            extreme |= set_dst_constants(<real*> w.constants + c, OF_STRIDE, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]))
     else:
         for c in range(pitch):
-            begin_row(BACKWARD_SRC, &row, max[c], n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
-            set_constants(BACKWARD_SRC, <real*> w.constants + c, TILE, &row)
+            begin_row(&row, max[c], n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
+            set_constants(<real*> w.constants + c, OF_STRIDE, &row)
             w.boost[c] = row.boost
             w.diff_dst_hi[c] = row.diff_dst.hi
             w.diff_dst_lo[c] = row.diff_dst.lo
@@ -1117,10 +1126,10 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             elif p.form == BACKWARD_SRC:
                 backward_src_columns(y, g, x, pitch, of)
             elif dst == NULL:
-                backward_dst_columns(y, g, x, pitch, of)
+                backward_dst_columns(y, g, x, pitch, w, extreme)
             else:
                 prefetch(dst + (j + i + AHEAD) * p.src.n, width * sizeof(real))
-                backward_dst_columns(y, g, <const real*> (dst + (j + i) * p.src.n), width, of)
+                backward_dst_columns(y, g, <const real*> (dst + (j + i) * p.src.n), width, w, extreme)
         store_slab(p, &p.out, first, width, j, height, <const real*> result, pitch, flat)
         j += height
     stream_end()

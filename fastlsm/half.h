@@ -82,36 +82,4 @@ static inline float f32_to_odd(double x)
 static inline bf16 bf16_from_f64(double x) { return bf16_from_f32(f32_to_odd(x)); }
 static inline f16 f16_from_f64(double x) { return f16_from_f32(f32_to_odd(x)); }
 
-/* Blocks of float16 in adjacent memory: gcc does not vectorise to F16C by itself. */
-
-static inline void f32_from_f16_block(float *to, const f16 *from, ptrdiff_t n)
-{
-    ptrdiff_t i = 0;
-#if defined(__AVX512F__)
-    for (; i + 16 <= n; i += 16)
-        _mm512_storeu_ps(to + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(from + i))));
-#elif defined(__F16C__)
-    for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(from + i))));
-#endif
-    for (; i < n; i++)
-        to[i] = f32_from_f16(from[i]);
-}
-
-static inline void f16_from_f32_block(f16 *to, const float *from, ptrdiff_t n)
-{
-    ptrdiff_t i = 0;
-#if defined(__AVX512F__)
-    for (; i + 16 <= n; i += 16)
-        _mm256_storeu_si256((__m256i *)(to + i),
-                            _mm512_cvtps_ph(_mm512_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT));
-#elif defined(__F16C__)
-    for (; i + 8 <= n; i += 8)
-        _mm_storeu_si128((__m128i *)(to + i),
-                         _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT));
-#endif
-    for (; i < n; i++)
-        to[i] = f16_from_f32(from[i]);
-}
-
 #endif

@@ -36,6 +36,14 @@ static inline void add_halves(f64_vector *sum, f32_vector x)
     sum[1] += halves[1];
 }
 
+/* x[l] to each lane l. Converted on loading, which takes fewer operations than taking a vector apart. */
+static inline void add_row_f32(f64_vector *hi, f64_vector *lo, const float *x)
+{
+    (void)lo;
+    for (int k = 0; k < LANE_VECTORS; k++)
+        hi[k] += load_as_f64(x + k * WIDTH_F64);
+}
+
 /* Along a row: x is its k-th vector. */
 static inline void add_to_lanes_f32(f64_vector *hi, f64_vector *lo, f32_vector x, int k)
 {
@@ -51,21 +59,53 @@ static inline void add_to_lanes_f64(f64_vector *hi, f64_vector *lo, f64_vector x
     lo[k % LANE_VECTORS] = sum.lo;
 }
 
+static inline void add_row_f64(f64_vector *hi, f64_vector *lo, const double *x)
+{
+    for (int k = 0; k < LANE_VECTORS; k++)
+        add_to_lanes_f64(hi, lo, load_f64(x + k * WIDTH_F64), k);
+}
+
+/* bfloat16 comes in vectors of even and of odd elements (loops_of_real.h): then the even lanes stand before the odd ones. */
+enum { HALF_LANE_VECTORS = LANE_VECTORS / 2 };
+
+static inline void add_to_halves_of_lanes(f64_vector *hi, f32_vector x, int k)
+{
+    f64_vector halves[2];
+    widen_halves(halves, x);
+    for (int h = 0; h < 2; h++)
+        hi[(k & 1) * HALF_LANE_VECTORS + ((k & ~1) + h) % HALF_LANE_VECTORS] += halves[h];
+}
+
+static inline void take_lanes(f64_vector *lanes, const double *from, int even_first)
+{
+    double halves[LANE_COUNT];
+    for (int l = 0; even_first && l < LANE_COUNT; l++)
+        halves[l % 2 * (LANE_COUNT / 2) + l / 2] = from[l];
+    memcpy(lanes, even_first ? halves : from, sizeof halves);
+}
+
+static inline void put_lanes(double *to, const f64_vector *lanes, int even_first)
+{
+    double halves[LANE_COUNT];
+    memcpy(even_first ? halves : to, lanes, sizeof halves);
+    for (int l = 0; even_first && l < LANE_COUNT; l++)
+        to[l] = halves[l % 2 * (LANE_COUNT / 2) + l / 2];
+}
+
 /* x[l] + x[pitch + l] + x[2 * pitch + l] + ... to each lane l */
-#define ADD_ROWS(name, real, load, add, width) \
+#define ADD_ROWS(name, real, add_row) \
     static inline void name(double *hi, double *lo, const real *x, ptrdiff_t rows, ptrdiff_t pitch) \
     { \
         f64_vector his[LANE_VECTORS], los[LANE_VECTORS]; \
         memcpy(his, hi, sizeof his); \
         memcpy(los, lo, sizeof los); \
         for (ptrdiff_t i = 0; i < rows; i++, x += pitch) \
-            for (int k = 0; k < LANE_COUNT / width; k++) \
-                add(his, los, load(x + k * width), k); \
+            add_row(his, los, x); \
         memcpy(hi, his, sizeof his); \
         memcpy(lo, los, sizeof los); \
     }
-ADD_ROWS(add_rows_f32, float, load_f32, add_to_lanes_f32, WIDTH_F32)
-ADD_ROWS(add_rows_f64, double, load_f64, add_to_lanes_f64, WIDTH_F64)
+ADD_ROWS(add_rows_f32, float, add_row_f32)
+ADD_ROWS(add_rows_f64, double, add_row_f64)
 #undef ADD_ROWS
 
 /* The whole sum of each of `columns` columns (a multiple of a vector's) of n elements, the next `pitch` away.
@@ -91,7 +131,8 @@ static inline void sum_columns_f32(double *hi, double *lo, const float *x, ptrdi
 #define LANE(i, l) { \
             f64_vector sum[2] = { { 0 }, { 0 } }; \
             for (ptrdiff_t j = l; j < n; j += LANE_COUNT) \
-                add_halves(sum, load_f32(x + j * pitch)); \
+                for (int k = 0; k < 2; k++) \
+                    sum[k] += load_as_f64(x + j * pitch + k * WIDTH_F64); \
             CARRY(i, l, MERGE) \
             waiting[LEVEL_OF(i)][0] = sum[0]; \
             waiting[LEVEL_OF(i)][1] = sum[1]; \

@@ -10,7 +10,11 @@
 #include "vexp.h"
 
 /* What the loops need to know of a row (Row in _kernels.pyx) or of each of a tile's columns, one after the other. */
-enum constant { OF_MAX, OF_SHIFT, OF_MAGIC, OF_EXP_LO, OF_EXP_HI, OF_FACTOR, OF_FACTOR_LOW, CONSTANTS };
+enum constant {
+    OF_FACTOR, OF_FACTOR_LOW, OF_TERMS,
+    OF_MAX = OF_TERMS, OF_SHIFT, OF_MAGIC, OF_EXP_LO,       /* log_softmax and the src form have these instead of terms */
+    CONSTANTS = OF_TERMS + EXP_Q_TERMS
+};
 
 /* An element in memory: what the arithmetic is in, or 16 bits. */
 enum item_type { ITEM_REAL, ITEM_BF16, ITEM_F16 };

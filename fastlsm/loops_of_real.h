@@ -9,8 +9,12 @@ enum { LIMIT(TOGETHER) = LANE_COUNT / WIDTH > 4 ? LANE_COUNT / WIDTH : 4, LIMIT(
 #define AT(k) ((k) * WIDTH)
 #define SPLAT(c) ((REAL)(c) - (VECTOR){0})
 #define CONSTANT(name, k) (stride == 1 ? SPLAT(of[name]) : NAME(load)(of + (name) * stride + AT(k)))
-#define SELECT(mask, a, b) ((VECTOR)(((BITS)(a) & (BITS)(mask)) | ((BITS)(b) & ~(BITS)(mask))))
-#define LOAD(x, i) NAME(load_typed)(x, i, type)
+#define LOAD(x, k) NAME(load_typed)(x, k, type)
+#define BYTES(n) ((n) * (type == ITEM_REAL ? sizeof(REAL) : sizeof(bf16)))
+#define SKIP(x, n) ((char *)(x) + BYTES(n))
+/* Vectors that go together at least. Those of bfloat16 come in pairs, the elements of even number and those of odd
+ * number: each is half of a 32-bit word, and one operation makes it a float. */
+#define FEW (type == ITEM_BF16 ? 2 : 1)
 /* What the compiler is to make once for each type. */
 #if MANTISSA == 23
 #define FOR_EACH_TYPE(call) \
@@ -23,58 +27,178 @@ enum { LIMIT(TOGETHER) = LANE_COUNT / WIDTH > 4 ? LANE_COUNT / WIDTH : 4, LIMIT(
 #define FOR_EACH_TYPE(call) (void)type; { enum { type = ITEM_REAL }; call; }
 #endif
 
-ALWAYS_INLINE VECTOR NAME(load_typed)(const void *x, ptrdiff_t i, int type)
+/* The k-th vector from x on. */
+ALWAYS_INLINE VECTOR NAME(load_typed)(const void *x, int k, int type)
 {
 #if MANTISSA == 23
     if (type == ITEM_BF16)
-        return load_bf16((const bf16 *)x + i);
+        return load_half_of_bf16((const bf16 *)x + AT(k & ~1), k & 1);
     if (type == ITEM_F16)
-        return load_f16((const f16 *)x + i);
+        return load_f16((const f16 *)x + AT(k));
 #endif
     (void)type;
-    return NAME(load)((const REAL *)x + i);
+    return NAME(load)((const REAL *)x + AT(k));
 }
 
-ALWAYS_INLINE void NAME(store_typed)(void *y, ptrdiff_t i, VECTOR value, int type)
+ALWAYS_INLINE void NAME(store_typed)(void *y, const VECTOR *values, int type, int count)
 {
 #if MANTISSA == 23
     if (type == ITEM_BF16) {
-        store_bf16((bf16 *)y + i, value);
+        for (int k = 0; k < count; k += 2)
+            store_bf16((bf16 *)y + AT(k), values[k], values[k + 1]);
         return;
     }
     if (type == ITEM_F16) {
-        store_f16((f16 *)y + i, value);
+        EACH store_f16((f16 *)y + AT(k), values[k]);
         return;
     }
 #endif
     (void)type;
-    NAME(store)((REAL *)y + i, value);
+    EACH NAME(store)((REAL *)y + AT(k), values[k]);
 }
 
-ALWAYS_INLINE size_t NAME(size_of)(int type) { return type == ITEM_REAL ? sizeof(REAL) : sizeof(bf16); }
-
-/* exp(x) * 2^-K of `count` vectors, see vexp.h; `or_nan`: of x - shift, NaN for NaN, up to 2^127 (2^1023). */
-ALWAYS_INLINE void NAME(exp_vectors)(VECTOR *y, const void *x, const REAL *of, ptrdiff_t stride, int type, int or_nan,
-                                     int count)
+static inline REAL NAME(load_one)(const void *x, ptrdiff_t i, int type)
 {
-    VECTOR t[LIMIT(TOGETHER)], n[LIMIT(TOGETHER)], r[LIMIT(TOGETHER)], q[LIMIT(TOGETHER)];
-#define X(k) (or_nan ? LOAD(x, AT(k)) - CONSTANT(OF_SHIFT, k) : LOAD(x, AT(k)))   /* loading again saves a register */
-    EACH t[k] = NAME(fma_vector)(X(k), SPLAT(LOG2_E), CONSTANT(OF_MAGIC, k));
-    EACH n[k] = t[k] - CONSTANT(OF_MAGIC, k);
-    EACH r[k] = NAME(fma_vector)(n[k], SPLAT(-LIMIT(LN_2_HIGH)), X(k));
-    EACH r[k] = NAME(fma_vector)(n[k], SPLAT(-LIMIT(LN_2_LOW)), r[k]);
-#define FIRST(c) EACH q[k] = SPLAT(c);
-#define NEXT(c) EACH q[k] = NAME(fma_vector)(q[k], r[k], SPLAT(c));
+#if MANTISSA == 23
+    if (type == ITEM_BF16)
+        return f32_from_bf16(((const bf16 *)x)[i]);
+    if (type == ITEM_F16)
+        return f32_from_f16(((const f16 *)x)[i]);
+#endif
+    (void)type;
+    return ((const REAL *)x)[i];
+}
+
+static inline void NAME(store_one)(void *y, ptrdiff_t i, REAL value, int type)
+{
+#if MANTISSA == 23
+    if (type == ITEM_BF16) {
+        ((bf16 *)y)[i] = bf16_from_f32(value);
+        return;
+    }
+    if (type == ITEM_F16) {
+        ((f16 *)y)[i] = f16_from_f32(value);
+        return;
+    }
+#endif
+    (void)type;
+    ((REAL *)y)[i] = value;
+}
+
+/* A loop over n elements of `step`, which computes `count` vectors of y from those of g and x: several at a time, then
+ * as few as there are, then what is left, in vectors of its own. */
+#define LOOP(step) \
+    ptrdiff_t i = 0, column = stride == 1 ? 0 : 1; \
+    for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) \
+        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * column, LIMIT(TOGETHER)); \
+    for (; i + AT(FEW) <= n; i += AT(FEW)) \
+        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * column, FEW); \
+    if (i < n) { \
+        BUFFER(rest, 3, 2); \
+        memcpy(rest[0], SKIP(g, i), BYTES(n - i)); \
+        memcpy(rest[1], SKIP(x, i), BYTES(n - i)); \
+        step(rest[2], rest[0], rest[1], of + i * column, FEW); \
+        memcpy(SKIP(y, i), rest[2], BYTES(n - i)); \
+    }
+
+/* k = round(x / ln 2), in the last bits of t, and r = x - k ln 2. */
+#define REDUCE(magic) \
+    EACH t[k] = NAME(fma_vector)(x[k], SPLAT(LOG2_E), magic); \
+    EACH r[k] = t[k] - magic; \
+    EACH x[k] = NAME(fma_vector)(r[k], SPLAT(-LIMIT(LN_2_HIGH)), x[k]); \
+    EACH r[k] = NAME(fma_vector)(r[k], SPLAT(-LIMIT(LN_2_LOW)), x[k]);
+
+/* exp(x - shift) * 2^-K of `count` vectors, see vexp.h. */
+ALWAYS_INLINE void NAME(exp_vectors)(VECTOR *y, const void *from, const REAL *of, ptrdiff_t stride, int type, int count)
+{
+    VECTOR x[LIMIT(TOGETHER)], t[LIMIT(TOGETHER)], r[LIMIT(TOGETHER)], q[LIMIT(TOGETHER)];
+    EACH x[k] = NAME(max_vector)(CONSTANT(OF_EXP_LO, k), LOAD(from, k) - CONSTANT(OF_SHIFT, k));
+    REDUCE(CONSTANT(OF_MAGIC, k))
+#define FIRST(i, c) EACH q[k] = SPLAT(c);
+#define NEXT(i, c) EACH q[k] = NAME(fma_vector)(q[k], r[k], SPLAT(c));
     LIMIT(EXP_Q)(FIRST, NEXT)
 #undef FIRST
 #undef NEXT
     EACH y[k] = (REAL)1 + NAME(fma_vector)(r[k] * r[k], q[k], r[k]);
-    if (or_nan)
-        EACH y[k] *= (VECTOR)((BITS)t[k] << MANTISSA);
-    else
-        EACH y[k] = (VECTOR)((BITS)y[k] + ((BITS)t[k] << MANTISSA));
-    EACH y[k] = (VECTOR)((BITS)y[k] & ~(BITS)(X(k) < CONSTANT(OF_EXP_LO, k)));
-#undef X
+    EACH y[k] *= (VECTOR)((BITS)t[k] << MANTISSA);
+}
+
+/* diff_src = diff_dst - exp(dst) * S, see vexp.h: wrong where dst exceeds DST_HI. *top is the largest dst. */
+ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, const REAL *of, ptrdiff_t stride, int type,
+                                  VECTOR *top, int count)
+{
+    VECTOR x[LIMIT(TOGETHER)], t[LIMIT(TOGETHER)], r[LIMIT(TOGETHER)], q[LIMIT(TOGETHER)];
+    EACH x[k] = NAME(max_vector)(SPLAT(LIMIT(DST_LO)), LOAD(from, k));
+    EACH *top = NAME(max_vector)(x[k], *top);
+    REDUCE(SPLAT(LIMIT(MAGIC) + LIMIT(BIAS)))
+#define FIRST(i, c) EACH q[k] = CONSTANT(OF_TERMS + i, k);
+#define NEXT(i, c) EACH q[k] = NAME(fma_vector)(q[k], r[k], CONSTANT(OF_TERMS + i, k));
+    LIMIT(EXP_Q)(FIRST, NEXT)
+#undef FIRST
+#undef NEXT
+    EACH t[k] = (VECTOR)((BITS)t[k] << MANTISSA);
+#if FASTLSM_HAS_FMA
+    EACH q[k] = NAME(fma_vector)(q[k], r[k], CONSTANT(OF_FACTOR, k));
+    EACH q[k] = NAME(fma_vector)(q[k], r[k], CONSTANT(OF_FACTOR, k));
+    EACH r[k] = NAME(fma_vector)(t[k], CONSTANT(OF_FACTOR_LOW, k), LOAD(g, k));
+    EACH r[k] = NAME(fma_vector)(q[k], t[k], r[k]);
+#else                                       /* one more operation makes up for what it rounds more often */
+    EACH q[k] = q[k] * (r[k] * r[k]) + (r[k] * CONSTANT(OF_FACTOR, k) + CONSTANT(OF_FACTOR_LOW, k));
+    EACH r[k] = (q[k] + CONSTANT(OF_FACTOR, k)) * t[k] + LOAD(g, k);
+#endif
+    NAME(store_typed)(y, r, type, count);
+}
+
+/* Is there a dst that exceeds DST_HI? */
+ALWAYS_INLINE int NAME(dst_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
+{
+    VECTOR top = SPLAT(LIMIT(DST_LO));
+    int found = 0;
+#define STEP(y, g, x, of, count) NAME(dst_step)(y, g, x, of, stride, type, &top, count)
+    LOOP(STEP)
+#undef STEP
+    for (int k = 0; k < WIDTH; k++)
+        found |= top[k] > LIMIT(DST_HI);
+    return found;
+}
+
+/* The elements that the loop could not do. Element i is of the row whose sum is hi[i * step] + lo[i * step]. */
+static void NAME(mend_dst)(void *y, const void *g, const void *x, ptrdiff_t n, const double *hi, const double *lo,
+                           ptrdiff_t step, int type)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        REAL dst = NAME(load_one)(x, i, type);
+        if (dst > LIMIT(DST_HI) || NAME(is_extreme)(hi[i * step]))
+            NAME(store_one)(y, i, NAME(backward_dst)(NAME(load_one)(g, i, type), dst, hi[i * step], lo[i * step]), type);
+    }
+}
+
+/* The constants of a row whose diff_dst adds up to hi + lo; whether the loop can not do it. */
+static inline int NAME(set_dst_constants)(REAL *of, ptrdiff_t stride, double hi, double lo)
+{
+    REAL f = (REAL)-(hi + lo);
+#define TERM(i, c) of[(OF_TERMS + i) * stride] = f * (REAL)(c);
+    LIMIT(EXP_Q)(TERM, TERM)
+#undef TERM
+    of[OF_FACTOR * stride] = f;
+    of[OF_FACTOR_LOW * stride] = (REAL)((-hi - f) - lo);
+    return NAME(is_extreme)(hi);
+}
+
+static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, double hi, double lo,
+                                   int type)
+{
+    int found = 0;
+    FOR_EACH_TYPE(found = NAME(dst_loop)(y, g, x, n, of, 1, type))
+    if (found || NAME(is_extreme)(hi))
+        NAME(mend_dst)(y, g, x, n, &hi, &lo, 0, type);
+}
+
+static void NAME(backward_dst_columns)(REAL *y, const REAL *g, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
+                                       const double *hi, const double *lo, int extreme)
+{
+    if (NAME(dst_loop)(y, g, x, n, of, stride, ITEM_REAL) || extreme)
+        NAME(mend_dst)(y, g, x, n, hi, lo, 1, ITEM_REAL);
 }
 
 ALWAYS_INLINE VECTOR NAME(minus_product_vector)(VECTOR g, VECTOR y, VECTOR f, VECTOR f_low)
@@ -89,78 +213,13 @@ ALWAYS_INLINE VECTOR NAME(minus_product_vector)(VECTOR g, VECTOR y, VECTOR f, VE
 #endif
 }
 
-/* A loop over n elements of `step`, which computes `count` vectors of y from those of g and x: several at a time, then
- * one, then what is left, in a vector of its own. */
-#define LOOP(step) \
-    ptrdiff_t i = 0, column = stride == 1 ? 0 : 1; \
-    size_t size = NAME(size_of)(type); \
-    for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) \
-        step((char *)y + i * size, (const char *)g + i * size, (const char *)x + i * size, of + i * column, \
-             LIMIT(TOGETHER)); \
-    for (; i + WIDTH <= n; i += WIDTH) \
-        step((char *)y + i * size, (const char *)g + i * size, (const char *)x + i * size, of + i * column, 1); \
-    if (i < n) { \
-        BUFFER(rest, 3, 1); \
-        memcpy(rest[0], (const char *)g + i * size, (n - i) * size); \
-        memcpy(rest[1], (const char *)x + i * size, (n - i) * size); \
-        step(rest[2], rest[0], rest[1], of + i * column, 1); \
-        memcpy((char *)y + i * size, rest[2], (n - i) * size); \
-    }
-
-/* diff_src = diff_dst - exp(dst) * S. Where dst is NaN or exceeds EXP_HI, beyond which exp is infinite, the result is right
- * only if `careful`. Is there such a dst? */
-ALWAYS_INLINE BITS NAME(dst_step)(void *y, const void *g, const void *x, const REAL *of, ptrdiff_t stride, int type,
-                                  int careful, int count)
-{
-    VECTOR e[LIMIT(TOGETHER)];
-    BITS any = {0};
-    NAME(exp_vectors)(e, x, of, stride, type, 0, count);
-    EACH {
-        VECTOR f = CONSTANT(OF_FACTOR, k), gs = LOAD(g, AT(k)), xs = LOAD(x, AT(k));
-        BITS beyond = ~(BITS)(xs <= CONSTANT(OF_EXP_HI, k));
-        VECTOR result = NAME(minus_product_vector)(gs, e[k], f, CONSTANT(OF_FACTOR_LOW, k));
-        if (careful)                        /* f_low has no part in infinities and NaN */
-            result = SELECT(beyond, gs - (xs + (REAL)INFINITY) * f, result);
-        NAME(store_typed)(y, AT(k), result, type);
-        any |= beyond;
-    }
-    return any;
-}
-
-ALWAYS_INLINE int NAME(dst_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                 int type, int careful)
-{
-    BITS any = {0};
-    int found = 0;
-#define STEP(y, g, x, of, count) any |= NAME(dst_step)(y, g, x, of, stride, type, careful, count)
-    LOOP(STEP)
-#undef STEP
-    for (int k = 0; k < WIDTH; k++)
-        found |= any[k] != 0;
-    return found;
-}
-
-static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, int type)
-{
-    FOR_EACH_TYPE(if (NAME(dst_loop)(y, g, x, n, of, 1, type, 0))
-                      NAME(dst_loop)(y, g, x, n, of, 1, type, 1))
-}
-
-static void NAME(backward_dst_columns)(REAL *y, const REAL *g, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride)
-{
-    if (NAME(dst_loop)(y, g, x, n, of, stride, ITEM_REAL, 0))
-        NAME(dst_loop)(y, g, x, n, of, stride, ITEM_REAL, 1);
-}
-
 /* diff_src = diff_dst - exp(src - m) * factor */
 ALWAYS_INLINE void NAME(src_step)(void *y, const void *g, const void *x, const REAL *of, ptrdiff_t stride, int type, int count)
 {
     VECTOR e[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(e, x, of, stride, type, 1, count);
-    EACH {
-        VECTOR result = NAME(minus_product_vector)(LOAD(g, AT(k)), e[k], CONSTANT(OF_FACTOR, k), CONSTANT(OF_FACTOR_LOW, k));
-        NAME(store_typed)(y, AT(k), result, type);
-    }
+    NAME(exp_vectors)(e, x, of, stride, type, count);
+    EACH e[k] = NAME(minus_product_vector)(LOAD(g, k), e[k], CONSTANT(OF_FACTOR, k), CONSTANT(OF_FACTOR_LOW, k));
+    NAME(store_typed)(y, e, type, count);
 }
 
 ALWAYS_INLINE void NAME(src_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
@@ -180,69 +239,94 @@ static void NAME(backward_src_columns)(REAL *y, const REAL *g, const REAL *x, pt
     NAME(src_loop)(y, g, x, n, of, stride, ITEM_REAL);
 }
 
-/* The same where exp is known: of n elements of REAL, a multiple of WIDTH apart from the last few, which there is room for. */
-ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, int type)
+/* The same where exp is known, as exp_row or exp_columns left it. */
+ALWAYS_INLINE void NAME(of_exp_step)(void *y, const void *g, const REAL *e, const REAL *of, ptrdiff_t stride, int type, int count)
 {
-    enum { stride = 1 };
-    size_t size = NAME(size_of)(type);
-    ptrdiff_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH)
-        NAME(store_typed)(y, i, NAME(minus_product_vector)(LOAD(g, i), NAME(load)(e + i), CONSTANT(OF_FACTOR, 0),
-                                                           CONSTANT(OF_FACTOR_LOW, 0)), type);
-    if (i < n) {
-        BUFFER(rest, 3, 1);
-        memcpy(rest[0], (const char *)g + i * size, (n - i) * size);
-        memcpy(rest[1], e + i, (n - i) * sizeof(REAL));
-        NAME(store_typed)(rest[2], 0, NAME(minus_product_vector)(LOAD(rest[0], 0), NAME(load)((const REAL *)rest[1]),
-                                                                 CONSTANT(OF_FACTOR, 0), CONSTANT(OF_FACTOR_LOW, 0)), type);
-        memcpy((char *)y + i * size, rest[2], (n - i) * size);
-    }
+    VECTOR result[LIMIT(TOGETHER)];
+    EACH result[k] = NAME(minus_product_vector)(LOAD(g, k), NAME(load)(e + AT(k)), CONSTANT(OF_FACTOR, k),
+                                                CONSTANT(OF_FACTOR_LOW, k));
+    NAME(store_typed)(y, result, type, count);
+}
+
+ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
+                                     int type)
+{
+    const void *x = g;
+#define STEP(y, g, x, of, count) NAME(of_exp_step)(y, g, e + i, of, stride, type, count)
+    LOOP(STEP)
+#undef STEP
 }
 
 static void NAME(backward_of_exp_row)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, int type)
 {
-    FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, type))
+    FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, 1, type))
+}
+
+static void NAME(backward_of_exp_columns)(REAL *y, const REAL *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride)
+{
+    NAME(of_exp_loop)(y, g, e, n, of, stride, ITEM_REAL);
 }
 
 /* dst = (src - m) - L */
-ALWAYS_INLINE void NAME(forward_step)(void *y, const void *x, const REAL *of, int type, int count)
+ALWAYS_INLINE void NAME(forward_step)(void *y, const void *x, const REAL *of, ptrdiff_t stride, int type, int count)
 {
-    EACH NAME(store_typed)(y, AT(k), (LOAD(x, AT(k)) - of[OF_MAX]) - of[OF_FACTOR], type);
+    VECTOR result[LIMIT(TOGETHER)];
+    EACH result[k] = (LOAD(x, k) - CONSTANT(OF_MAX, k)) - CONSTANT(OF_FACTOR, k);
+    NAME(store_typed)(y, result, type, count);
 }
 
-ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const REAL *of, int type)
+ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
 {
-    enum { stride = 1 };
     const void *g = x;
-#define STEP(y, g, x, of, count) NAME(forward_step)(y, x, of, type, count)
+#define STEP(y, g, x, of, count) NAME(forward_step)(y, x, of, stride, type, count)
     LOOP(STEP)
 #undef STEP
 }
 
 static void NAME(forward_row)(void *y, const void *x, ptrdiff_t n, const REAL *of, int type)
 {
-    FOR_EACH_TYPE(NAME(forward_loop)(y, x, n, of, type))
+    FOR_EACH_TYPE(NAME(forward_loop)(y, x, n, of, 1, type))
+}
+
+static void NAME(forward_columns)(REAL *y, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride)
+{
+    NAME(forward_loop)(y, x, n, of, stride, ITEM_REAL);
 }
 
 /* The sum of a row, to its lanes. */
+ALWAYS_INLINE void NAME(add_to_lanes_typed)(f64_vector *hi, f64_vector *lo, VECTOR x, int k, int type)
+{
+#if MANTISSA == 23
+    if (type == ITEM_BF16) {
+        add_to_halves_of_lanes(hi, x, k);
+        return;
+    }
+#endif
+    (void)type;
+    NAME(add_to_lanes)(hi, lo, x, k);
+}
+
 ALWAYS_INLINE void NAME(sum_loop)(const void *x, ptrdiff_t n, double *hi, double *lo, int type)
 {
+    enum { count = LANE_COUNT / WIDTH };
     f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
-    size_t size = NAME(size_of)(type);
     ptrdiff_t i = 0;
-    memcpy(his, hi, sizeof his);
-    memcpy(los, lo, sizeof los);
-    for (; i + LANE_COUNT <= n; i += LANE_COUNT)
-        for (int k = 0; k < LANE_COUNT / WIDTH; k++)
-            NAME(add_to_lanes)(his, los, LOAD(x, i + AT(k)), k);
+    take_lanes(his, hi, type == ITEM_BF16);
+    take_lanes(los, lo, 0);
+    for (; i + LANE_COUNT * FEW <= n; i += LANE_COUNT * FEW)
+        if (type == ITEM_REAL)
+            NAME(add_row)(his, los, (const REAL *)x + i);
+        else
+            for (int k = 0; k < count * FEW; k++)
+                NAME(add_to_lanes_typed)(his, los, LOAD(SKIP(x, i), k), k, type);
     if (i < n) {                            /* adding 0 changes no bit */
-        BUFFER(rest, 1, LANE_COUNT / WIDTH);
-        memcpy(rest[0], (const char *)x + i * size, (n - i) * size);
-        for (int k = 0; k < LANE_COUNT / WIDTH; k++)
-            NAME(add_to_lanes)(his, los, LOAD(rest[0], AT(k)), k);
+        BUFFER(rest, 1, count * 2);
+        memcpy(rest[0], SKIP(x, i), BYTES(n - i));
+        for (int k = 0; k < count * FEW; k++)
+            NAME(add_to_lanes_typed)(his, los, LOAD(rest[0], k), k, type);
     }
-    memcpy(hi, his, sizeof his);
-    memcpy(lo, los, sizeof los);
+    put_lanes(hi, his, type == ITEM_BF16);
+    put_lanes(lo, los, 0);
 }
 
 static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, int type)
@@ -254,24 +338,21 @@ static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, in
 ALWAYS_INLINE REAL NAME(max_loop)(const void *x, ptrdiff_t n, REAL max, int type)
 {
     enum { count = 4 };
-    size_t size = NAME(size_of)(type);
     VECTOR top[count];
     ptrdiff_t i = 0;
     EACH top[k] = SPLAT(max);
-    for (; i + count * WIDTH <= n; i += count * WIDTH)
-        EACH top[k] = NAME(max_vector)(LOAD(x, i + AT(k)), top[k]);
-    for (; i + WIDTH <= n; i += WIDTH)
-        top[0] = NAME(max_vector)(LOAD(x, i), top[0]);
+    for (; i + AT(count) <= n; i += AT(count))
+        EACH top[k] = NAME(max_vector)(LOAD(SKIP(x, i), k), top[k]);
+    for (; i + AT(FEW) <= n; i += AT(FEW))
+        for (int k = 0; k < FEW; k++)
+            top[k] = NAME(max_vector)(LOAD(SKIP(x, i), k), top[k]);
     for (int k = 1; k < count; k++)
         top[0] = NAME(max_vector)(top[k], top[0]);
     for (int k = 0; k < WIDTH; k++)
         max = top[0][k] > max ? top[0][k] : max;
-    if (i < n) {
-        BUFFER(rest, 1, 1);
-        memcpy(rest[0], (const char *)x + i * size, (n - i) * size);
-        VECTOR last = LOAD(rest[0], 0);
-        for (int k = 0; k < n - i; k++)
-            max = last[k] > max ? last[k] : max;
+    for (; i < n; i++) {
+        REAL last = NAME(load_one)(x, i, type);
+        max = last > max ? last : max;
     }
     return max;
 }
@@ -287,42 +368,40 @@ ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, f64_ve
 {
     enum { stride = 1, count = LIMIT(TOGETHER) };
     VECTOR y[count];
-    NAME(exp_vectors)(y, x, of, stride, type, 1, count);
+    NAME(exp_vectors)(y, x, of, stride, type, count);
     if (e)
         EACH NAME(store)(e + AT(k), y[k]);
     EACH {
-        BITS at_max = (BITS)(LOAD(x, AT(k)) == SPLAT(of[OF_MAX]));
+        BITS at_max = (BITS)(LOAD(x, k) == SPLAT(of[OF_MAX]));
         *ties -= at_max;
         y[k] = (VECTOR)((BITS)y[k] & ~at_max);
     }
-    EACH NAME(add_to_lanes)(hi, lo, y[k], k);
+    EACH NAME(add_to_lanes_typed)(hi, lo, y[k], k, type);
 }
 
+/* e has room for a multiple of LIMIT(STEP), in the order of the vectors. */
 ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, double *hi, double *lo, int type)
 {
     f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
     BITS ties = {0};
-    size_t size = NAME(size_of)(type);
     ptrdiff_t i = 0, count = 0;
-    memcpy(his, hi, sizeof his);
-    memcpy(los, lo, sizeof los);
+    take_lanes(his, hi, type == ITEM_BF16);
+    take_lanes(los, lo, 0);
     if (e)
         for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP))
-            NAME(exp_step)(e + i, (const char *)x + i * size, of, his, los, &ties, type);
+            NAME(exp_step)(e + i, SKIP(x, i), of, his, los, &ties, type);
     else
         for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP))
-            NAME(exp_step)(NULL, (const char *)x + i * size, of, his, los, &ties, type);
+            NAME(exp_step)(NULL, SKIP(x, i), of, his, los, &ties, type);
     if (i < n) {                            /* exp(-inf) is 0, and adding 0 changes no bit */
-        BUFFER(rest, 2, LIMIT(TOGETHER));
-        for (int k = 0; k < LIMIT(TOGETHER); k++)
-            NAME(store_typed)(rest[0], AT(k), SPLAT(-INFINITY), type);
-        memcpy(rest[0], (const char *)x + i * size, (n - i) * size);
-        NAME(exp_step)((REAL *)rest[1], rest[0], of, his, los, &ties, type);
-        if (e)
-            memcpy(e + i, rest[1], (n - i) * sizeof(REAL));
+        BUFFER(rest, 1, LIMIT(TOGETHER));
+        for (int k = 0; k < LIMIT(STEP); k++)
+            NAME(store_one)(rest[0], k, -INFINITY, type);
+        memcpy(rest[0], SKIP(x, i), BYTES(n - i));
+        NAME(exp_step)(e ? e + i : NULL, rest[0], of, his, los, &ties, type);
     }
-    memcpy(hi, his, sizeof his);
-    memcpy(lo, los, sizeof los);
+    put_lanes(hi, his, type == ITEM_BF16);
+    put_lanes(lo, los, 0);
     for (int k = 0; k < WIDTH; k++)
         count += (ptrdiff_t)ties[k];
     return count;
@@ -338,10 +417,11 @@ static ptrdiff_t NAME(exp_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *
 ALWAYS_INLINE void NAME(exp_columns_step)(REAL *terms, REAL *x, const REAL *of, ptrdiff_t stride, REAL *ties, int keep,
                                           int count)
 {
+    enum { type = ITEM_REAL };
     VECTOR y[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(y, x, of, stride, ITEM_REAL, 1, count);
+    NAME(exp_vectors)(y, x, of, stride, type, count);
     EACH {
-        BITS at_max = (BITS)(NAME(load)(x + AT(k)) == CONSTANT(OF_MAX, k));
+        BITS at_max = (BITS)(LOAD(x, k) == CONSTANT(OF_MAX, k));
         NAME(store)(ties + AT(k), NAME(load)(ties + AT(k)) + (VECTOR)((BITS)SPLAT(1) & at_max));
         NAME(store)(terms + AT(k), (VECTOR)((BITS)y[k] & ~at_max));
         if (keep)
@@ -362,9 +442,12 @@ static void NAME(exp_columns)(REAL *terms, REAL *x, ptrdiff_t n, const REAL *of,
 #undef AT
 #undef SPLAT
 #undef CONSTANT
-#undef SELECT
 #undef LOAD
+#undef BYTES
+#undef SKIP
+#undef FEW
 #undef LOOP
+#undef REDUCE
 #undef FOR_EACH_TYPE
 #undef REAL
 #undef NAME

@@ -114,36 +114,44 @@ static inline f64_vector load_f64(const double *at)
 
 static inline void store_f64(double *at, f64_vector x) { memcpy(at, &x, sizeof x); }
 
-static inline f32_vector load_bf16(const bf16 *at)
+static inline f64_vector load_as_f64(const float *at)
 {
 #if defined(__AVX512F__)
-    return (f32_vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)at)), 16);
+    return _mm512_cvtps_pd(_mm256_loadu_ps(at));
 #elif defined(__AVX2__)
-    return (f32_vector)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)at)), 16);
+    return _mm256_cvtps_pd(_mm_loadu_ps(at));
+#elif defined(__SSE2__)
+    return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)at)));
 #else
-    f32_vector x;
-    for (int i = 0; i < WIDTH_F32; i++)
-        x[i] = f32_from_bf16(at[i]);
+    f64_vector x;
+    for (int i = 0; i < WIDTH_F64; i++)
+        x[i] = at[i];
     return x;
 #endif
 }
 
-static inline void store_bf16(bf16 *at, f32_vector x)
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+enum { LOW_HALF_IS_ODD = 1 };
+#else
+enum { LOW_HALF_IS_ODD = 0 };
+#endif
+
+/* Of 2 * WIDTH_F32 elements those of even number or those of odd number. */
+static inline f32_vector load_half_of_bf16(const bf16 *at, int odd)
 {
-#if defined(__AVX2__)
-    u32_vector u = (u32_vector)x, nan = (u32_vector)(x != x);
-    u32_vector rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
-    u = (((u >> 16) | 0x0040) & nan) | (rounded & ~nan);
-#if defined(__AVX512F__)
-    _mm256_storeu_si256((__m256i *)at, _mm512_cvtepi32_epi16((__m512i)u));
-#else
-    __m256i packed = _mm256_packus_epi32((__m256i)u, (__m256i)u);
-    _mm_storeu_si128((__m128i *)at, _mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08)));
-#endif
-#else
-    for (int i = 0; i < WIDTH_F32; i++)
-        at[i] = bf16_from_f32(x[i]);
-#endif
+    u32_vector u;
+    memcpy(&u, at, sizeof u);
+    return (f32_vector)(odd == LOW_HALF_IS_ODD ? u << 16 : u & 0xffff0000);
+}
+
+/* And back, rounded. A NaN of float that has come from bfloat16 has no bits that rounding could carry into infinity. */
+static inline void store_bf16(bf16 *at, f32_vector even, f32_vector odd)
+{
+    u32_vector low = (u32_vector)(LOW_HALF_IS_ODD ? odd : even), high = (u32_vector)(LOW_HALF_IS_ODD ? even : odd);
+    low = (low + 0x7fff + (low >> 16 & 1)) >> 16;
+    high = (high + 0x7fff + (high >> 16 & 1)) & 0xffff0000;
+    low |= high;
+    memcpy(at, &low, sizeof low);
 }
 
 static inline f32_vector load_f16(const f16 *at)
@@ -170,6 +178,24 @@ static inline void store_f16(f16 *at, f32_vector x)
     for (int i = 0; i < WIDTH_F32; i++)
         at[i] = f16_from_f32(x[i]);
 #endif
+}
+
+static inline void f32_from_f16_block(float *to, const f16 *from, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+    for (; i + WIDTH_F32 <= n; i += WIDTH_F32)
+        store_f32(to + i, load_f16(from + i));
+    for (; i < n; i++)
+        to[i] = f32_from_f16(from[i]);
+}
+
+static inline void f16_from_f32_block(f16 *to, const float *from, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+    for (; i + WIDTH_F32 <= n; i += WIDTH_F32)
+        store_f16(to + i, load_f32(from + i));
+    for (; i < n; i++)
+        to[i] = f16_from_f32(from[i]);
 }
 
 #undef PICK

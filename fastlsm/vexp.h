@@ -48,8 +48,8 @@ static inline double fma_f64(double a, double b, double c) { return a * b + c; }
 
 #define MAGIC_F32 0x1.8p+23f
 #define MAGIC_F64 0x1.8p+52
-#define BIAS_F32 127.0f
-#define BIAS_F64 1023.0
+#define BIAS_F32 127
+#define BIAS_F64 1023
 
 /* ln 2 in two parts, the first short enough that k times it is exact without fused multiply-add. */
 #define LN_2_HIGH_F32 0x1.63p-1f
@@ -60,11 +60,12 @@ static inline double fma_f64(double a, double b, double c) { return a * b + c; }
 /* q by Horner's rule, highest power first, minimax over |r| <= 1.002 ln(2) / 2: its error is 2^-28.3 of e^r in float, 2^-57.9
  * in double. */
 #define EXP_Q_F32(FIRST, NEXT) \
-    FIRST(0x1.6a2276p-10f) NEXT(0x1.123b04p-7f) NEXT(0x1.5558f8p-5f) NEXT(0x1.55549p-3f) NEXT(0x1.fffffcp-2f)
+    FIRST(0, 0x1.6a2276p-10f) NEXT(1, 0x1.123b04p-7f) NEXT(2, 0x1.5558f8p-5f) NEXT(3, 0x1.55549p-3f) NEXT(4, 0x1.fffffcp-2f)
 #define EXP_Q_F64(FIRST, NEXT) \
-    FIRST(0x1.ad7e8a1bb997dp-26) NEXT(0x1.28ae34601dab8p-22) NEXT(0x1.71df271f4324p-19) NEXT(0x1.a019994461daep-16) \
-    NEXT(0x1.a01a0128fe083p-13) NEXT(0x1.6c16c1846fc5ap-10) NEXT(0x1.111111112817p-7) NEXT(0x1.5555555550754p-5) \
-    NEXT(0x1.55555555554f8p-3) NEXT(0x1.000000000000ap-1)
+    FIRST(0, 0x1.ad7e8a1bb997dp-26) NEXT(1, 0x1.28ae34601dab8p-22) NEXT(2, 0x1.71df271f4324p-19) \
+    NEXT(3, 0x1.a019994461daep-16) NEXT(4, 0x1.a01a0128fe083p-13) NEXT(5, 0x1.6c16c1846fc5ap-10) \
+    NEXT(6, 0x1.111111112817p-7) NEXT(7, 0x1.5555555550754p-5) NEXT(8, 0x1.55555555554f8p-3) NEXT(9, 0x1.000000000000ap-1)
+enum { EXP_Q_TERMS = 10 };          /* of the longer one */
 
 /* One exp, of which the exact value is nearly the sum of the result and *tail: for what a row has one of. */
 static inline double exp_f64_with_tail(double x, double magic, double *tail)
@@ -72,8 +73,8 @@ static inline double exp_f64_with_tail(double x, double magic, double *tail)
     double t = fma_f64(x, LOG2_E, magic), k = t - magic;
     double r = fma_f64(k, -LN_2_LOW_F64, fma_f64(k, -LN_2_HIGH_F64, x));
     double q, s, y, scale = f64_of_bits(bits_of_f64(t) << 52);
-#define FIRST(c) q = c;
-#define NEXT(c) q = fma_f64(q, r, c);
+#define FIRST(i, c) q = c;
+#define NEXT(i, c) q = fma_f64(q, r, c);
     EXP_Q_F64(FIRST, NEXT)
 #undef FIRST
 #undef NEXT
@@ -81,6 +82,55 @@ static inline double exp_f64_with_tail(double x, double magic, double *tail)
     y = 1.0 + s;
     *tail = (s - (y - 1.0)) * scale;
     return y * scale;
+}
+
+/* The dst form, diff_dst - exp(dst) * S, has S in the polynomial's terms, and its sign: with f + f_low = -S,
+ *
+ *     g + 2^k (f + f r + f r^2 q(r) + f_low)
+ *
+ * 2^k is a factor, so that what is subnormal is not rounded twice, and 0 at DST_LO. The sum must leave room below for
+ * f r^2 and its like. 2^k f_low must be too small to make of the largest g an infinity. What is beyond these limits is left
+ * to backward_dst_*. */
+#define DST_LO_F32 (-127 * (float)LN_2)
+#define DST_HI_F32 40.0f
+#define DST_LO_F64 (-1023 * LN_2)
+#define DST_HI_F64 300.0
+
+static inline int is_extreme_f32(double S) { return ((fabs(S) < 0x1p-100) & (S != 0)) | (fabs(S) > 0x1p+60); }
+static inline int is_extreme_f64(double S) { return ((fabs(S) < 0x1p-960) & (S != 0)) | (fabs(S) > 0x1p+500); }
+
+/* Whatever dst and S are. S is exact, S_low 0. */
+static inline float backward_dst_f32(float g, float dst, double S, double S_low)
+{
+    double tail, e;
+    (void)S_low;
+    if (dst > EXP_F32_HI)
+        e = INFINITY;
+    else if (dst < EXP_F32_LO)
+        e = 0;
+    else
+        e = exp_f64_with_tail(dst, MAGIC_F64 + BIAS_F64, &tail);
+    return (float)(g - e * S);
+}
+
+/* 2^k, k = round(dst / ln 2), is shared out so that no factor is subnormal or infinite for its sake. */
+static inline double backward_dst_f64(double g, double dst, double S, double S_low)
+{
+    double k = floor(dst * LOG2_E), tail, y, result;
+    int exponent, half;
+    if (!(dst <= EXP_F64_HI && dst >= EXP_F64_LO && fabs(S) < INFINITY))
+        return g - (dst > EXP_F64_HI ? INFINITY : dst < EXP_F64_LO ? 0 : 1 + dst * 0) * S;
+    y = exp_f64_with_tail(dst, MAGIC_F64 + BIAS_F64 - k, &tail);
+    frexp(S, &exponent);
+    half = (exponent + (int)k) / 2;
+    if (half < -1000)                       /* the product is 0 for certain */
+        return g;
+    S = ldexp(S, half - exponent);
+    S_low = ldexp(S_low, half - exponent);
+    y = ldexp(y, (int)k - (half - exponent));
+    tail = ldexp(tail, (int)k - (half - exponent));
+    result = fma_f64(-y, S, g - (tail * S + y * S_low));
+    return fabs(result) < INFINITY ? result : fma_f64(-y, S, g);    /* the small part may have made g infinite */
 }
 
 /* log(1 + x + tail) for x >= 0 and a tail below half an ulp of x; about 0.6 ulp.
