@@ -72,6 +72,9 @@ cdef extern from "vexp.h" nogil:
     double product_error(double a, double b, double p) noexcept
 
 cdef extern from "lanes.h" nogil:
+    void clear_lanes(double* lanes) noexcept
+    void fold_row_f32(double* hi, double* lo) noexcept
+    void fold_row_f64(double* hi, double* lo) noexcept
     void add_rows_f32(double* hi, double* lo, const float* x, Py_ssize_t rows, Py_ssize_t pitch) noexcept
     void add_rows_f64(double* hi, double* lo, const double* x, Py_ssize_t rows, Py_ssize_t pitch) noexcept
     void sum_columns_f32(
@@ -86,6 +89,12 @@ cdef extern from "loops.h" nogil:
         ITEM_REAL, ITEM_BF16, ITEM_F16
     void sum_row_f32(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
     void sum_row_f64(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
+    void total_of_row_f32(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
+    void total_of_row_f64(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
+    Py_ssize_t exp_total_of_row_f32(
+        float* e, const void* x, Py_ssize_t n, const float* of, double* high, double* low, int type) noexcept
+    Py_ssize_t exp_total_of_row_f64(
+        double* e, const void* x, Py_ssize_t n, const double* of, double* high, double* low, int type) noexcept
     float max_row_f32(const void* x, Py_ssize_t n, float max, int type) noexcept
     double max_row_f64(const void* x, Py_ssize_t n, double max, int type) noexcept
     Py_ssize_t exp_row_f32(
@@ -182,6 +191,7 @@ cdef enum:
     LARGE_BYTES = 1 << 19       # operands from this size on are asked for ahead
     STREAM_BYTES = 1 << 24      # results from this size on are written past the caches
     STAGE = 32768               # doubles, or twice as many floats, of a tile that is kept in a workspace
+    TOGETHER = 4096             # elements of short rows that are done together
     KEEP = 2048                 # the longest row that is kept, loaded, on the stack
     MIN_PART = 16384
     MAX_PARTS = 64
@@ -382,12 +392,6 @@ cdef inline Sum quotient(Sum a, Sum b) noexcept nogil:
     return Sum(q, (((a.hi - p) - product_error(q, b.hi, p)) + (a.lo - q * b.lo)) / b.hi)
 
 
-cdef inline void clear_lanes(double* hi, double* lo) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(LANES):
-        hi[i] = lo[i] = 0
-
-
 cdef inline void add_rows_to_lanes(double* hi, double* lo, const real* x, Py_ssize_t rows,
                                    Py_ssize_t pitch) noexcept nogil:
     """Add LANES elements from each row."""
@@ -422,6 +426,14 @@ cdef inline Sum lane_sum(const double* hi, const double* lo, Py_ssize_t i, const
         return Sum(hi[i], 0)
     else:
         return Sum(hi[i], lo[i])
+
+
+cdef inline Sum row_sum(double* hi, double* lo, const real* like) noexcept nogil:
+    if real is float:
+        fold_row_f32(hi, lo)
+    else:
+        fold_row_f64(hi, lo)
+    return lane_sum(hi, lo, 0, like)
 
 
 cdef inline Py_ssize_t blocks(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
@@ -531,6 +543,53 @@ cdef inline bint set_dst_constants(real* of, Py_ssize_t stride, Sum diff_dst) no
         return set_dst_constants_f64(of, stride, diff_dst.hi, diff_dst.lo)
 
 
+cdef inline void get_constants(const Workspace* w, Py_ssize_t c, Row* row, const real* like) noexcept nogil:
+    cdef const real* of = <const real*> w.constants + c
+    row.max = of[OF_MAX * OF_STRIDE]
+    row.shift = of[OF_SHIFT * OF_STRIDE]
+    row.magic = of[OF_MAGIC * OF_STRIDE]
+    row.boost = w.boost[c]
+    row.diff_dst = Sum(w.diff_dst_hi[c], w.diff_dst_lo[c])
+
+
+cdef bint begin_rows(Form form, Workspace* w, Py_ssize_t count, Py_ssize_t n, const real* like) noexcept nogil:
+    """The first constants of `count` rows or columns, side by side. Is there an extreme one (vexp.h)?"""
+    cdef real* of = <real*> w.constants
+    cdef bint extreme = False
+    cdef Py_ssize_t c
+    cdef Row row
+    if form == BACKWARD_DST:
+        for c in range(count):
+            extreme |= set_dst_constants(of + c, OF_STRIDE, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]))
+        return extreme
+    for c in range(count):
+        begin_row(&row, of[OF_MAX * OF_STRIDE + c], n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
+        set_constants(of + c, OF_STRIDE, &row)
+        w.boost[c] = row.boost
+        w.diff_dst_hi[c] = row.diff_dst.hi
+        w.diff_dst_lo[c] = row.diff_dst.lo
+    return False
+
+
+cdef void finish_rows(Form form, Workspace* w, Py_ssize_t count, const real* like) noexcept nogil:
+    """The last, when the sums of exp are known."""
+    cdef real* of = <real*> w.constants
+    cdef Py_ssize_t c
+    cdef Row row
+    if form == BACKWARD_SRC:
+        for c in range(count):
+            get_constants(w, c, &row, like)
+            finish_backward(&row, Sum(w.others_hi[c], w.others_lo[c]), w.ties[c], like)
+            of[OF_FACTOR * OF_STRIDE + c] = <real> row.factor
+            of[OF_FACTOR_LOW * OF_STRIDE + c] = <real> row.factor_low
+    else:
+        for c in range(count):
+            get_constants(w, c, &row, like)
+            finish_forward(&row, Sum(w.others_hi[c], w.others_lo[c]), w.ties[c], like)
+            of[OF_FACTOR * OF_STRIDE + c] = <real> row.factor
+            of[OF_FACTOR_LOW * OF_STRIDE + c] = <real> row.factor_low
+
+
 # ------------------------------------------------------------------------------------------------ rows
 
 cdef struct Line:               # a row of an operand
@@ -541,16 +600,22 @@ cdef struct Line:               # a row of an operand
     bint loaded                 # data can be computed on
 
 
-cdef inline Line line_at(const Problem* p, const Operand* op, Py_ssize_t index, real* keep) noexcept nogil:
-    """Row `index`; one that is short is loaded into `keep` unless it can be computed on where it lies."""
+cdef inline bint is_ready(const Problem* p, const Operand* op, const real* like) noexcept nogil:
+    """Whether rows can be computed on where they lie."""
+    return p.type != ITEM_REAL or op.n == sizeof(real) and is_native(op.dtype, like)
+
+
+cdef inline Line line_at(const Problem* p, const Operand* op, Py_ssize_t index, Py_ssize_t ahead,
+                         real* keep) noexcept nogil:
+    """Row `index`; one that is short is loaded into `keep` unless it is ready. The one `ahead` of it will be asked for."""
     cdef Line line
     line.op = op
     line.data = locate(p, op, index)
     line.size = op.itemsize
     line.next = NULL
-    if op.large and op.n == op.itemsize and (index + 1) % p.outer:
-        line.next = line.data + op.outer
-    line.loaded = p.type != ITEM_REAL or op.n == sizeof(real) and is_native(op.dtype, <const real*> keep)
+    if ahead and op.large and op.n == op.itemsize and (index if p.ndim == 0 else index % p.outer) + ahead < p.outer:
+        line.next = line.data + ahead * op.outer
+    line.loaded = is_ready(p, op, <const real*> keep)
     if p.n <= KEEP and not line.loaded:
         load_into(keep, op, line.data, op.n, p.n)
         line.data = <const char*> keep
@@ -567,6 +632,13 @@ cdef inline const void* load_chunk(const Line* line, Py_ssize_t j, Py_ssize_t n,
     return scratch
 
 
+cdef inline real max_of(const void* x, Py_ssize_t n, real max, int type, const real* like) noexcept nogil:
+    if real is float:
+        return max_row_f32(x, n, max, type)
+    else:
+        return max_row_f64(x, n, max, type)
+
+
 cdef inline Sum sum_part(
     const Line* line, int type, Py_ssize_t start, Py_ssize_t stop, const real* like
 ) noexcept nogil:
@@ -575,7 +647,8 @@ cdef inline Sum sum_part(
     cdef double lo[LANES]
     cdef Py_ssize_t b, j, w
     cdef const void* x
-    clear_lanes(hi, lo)
+    clear_lanes(hi)
+    clear_lanes(lo)
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
@@ -584,8 +657,7 @@ cdef inline Sum sum_part(
             sum_row_f32(x, w, hi, lo, type)
         else:
             sum_row_f64(x, w, hi, lo, type)
-    fold_lanes(hi, lo, LANES, 1, like)
-    return lane_sum(hi, lo, 0, like)
+    return row_sum(hi, lo, like)
 
 
 cdef inline double max_part(
@@ -600,25 +672,21 @@ cdef inline double max_part(
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         x = load_chunk(line, j, w, <real*> scratch)
-        if real is float:
-            max = max_row_f32(x, w, max, type)
-        else:
-            max = max_row_f64(x, w, max, type)
+        max = max_of(x, w, max, type, like)
     return max
 
 
-cdef inline void exp_part(const Line* src, int type, Py_ssize_t start, Py_ssize_t stop, const Row* row, Part* part,
-                          real* kept, const real* like) noexcept nogil:
+cdef inline void exp_part(const Line* src, int type, Py_ssize_t start, Py_ssize_t stop, const real* of, Part* part,
+                          real* kept) noexcept nogil:
     """Sum exp over the elements below the maximum and count those at it; `kept`, if any, gets exp."""
     cdef real scratch[CHUNK]
-    cdef real of[CONSTANTS]
     cdef double hi[LANES]
     cdef double lo[LANES]
     cdef Py_ssize_t b, j, w
     cdef const void* x
     cdef real* e = NULL
-    set_constants(<real*> of, 1, row)
-    clear_lanes(hi, lo)
+    clear_lanes(hi)
+    clear_lanes(lo)
     part.ties = 0
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
@@ -630,12 +698,11 @@ cdef inline void exp_part(const Line* src, int type, Py_ssize_t start, Py_ssize_
             part.ties += exp_row_f32(e, x, w, of, hi, lo, type)
         else:
             part.ties += exp_row_f64(e, x, w, of, hi, lo, type)
-    fold_lanes(hi, lo, LANES, 1, like)
-    part.others = lane_sum(hi, lo, 0, like)
+    part.others = row_sum(hi, lo, of)
 
 
 cdef inline void write_chunk(Form form, void* y, const void* g, const void* x, const real* e, Py_ssize_t n,
-                             const real* of, const Row* row, int type) noexcept nogil:
+                             const real* of, Sum diff_dst, int type) noexcept nogil:
     """`e`, if any, is exp."""
     if real is float:
         if form == LOG_SOFTMAX:
@@ -643,7 +710,7 @@ cdef inline void write_chunk(Form form, void* y, const void* g, const void* x, c
         elif e != NULL:
             backward_of_exp_row_f32(y, g, e, n, of, type)
         elif form == BACKWARD_DST:
-            backward_dst_row_f32(y, g, x, n, of, row.diff_dst.hi, row.diff_dst.lo, type)
+            backward_dst_row_f32(y, g, x, n, of, diff_dst.hi, diff_dst.lo, type)
         else:
             backward_src_row_f32(y, g, x, n, of, type)
     else:
@@ -652,31 +719,25 @@ cdef inline void write_chunk(Form form, void* y, const void* g, const void* x, c
         elif e != NULL:
             backward_of_exp_row_f64(y, g, e, n, of, type)
         elif form == BACKWARD_DST:
-            backward_dst_row_f64(y, g, x, n, of, row.diff_dst.hi, row.diff_dst.lo, type)
+            backward_dst_row_f64(y, g, x, n, of, diff_dst.hi, diff_dst.lo, type)
         else:
             backward_src_row_f64(y, g, x, n, of, type)
 
 
 cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* src, char* out, Py_ssize_t start,
-                            Py_ssize_t stop, const Row* row, const real* kept, const real* like) noexcept nogil:
+                            Py_ssize_t stop, const real* of, Sum sum, const real* kept,
+                            bint streamed) noexcept nogil:
     cdef real src_scratch[CHUNK]
     cdef real diff_dst_scratch[CHUNK]
     cdef real scratch[CHUNK]
-    cdef real of[CONSTANTS]
     cdef Py_ssize_t b, j, w
     cdef const void* g = NULL
     cdef const void* x = NULL
     cdef const real* e = NULL
     cdef char* at
-    cdef bint as_it_is = p.type != ITEM_REAL or p.out.n == sizeof(real) and is_native(p.out.dtype, like)
+    cdef bint as_it_is = is_ready(p, &p.out, of)
     # Elements are computed again where dst was out of range, so it must not be written over what it is read from.
-    cdef bint direct = as_it_is and not p.out.streamed and out != src.data and out != diff_dst.data
-    for b in range(CONSTANTS):
-        of[b] = 0
-    if p.form == BACKWARD_DST:
-        set_dst_constants(<real*> of, 1, row.diff_dst)
-    else:
-        set_constants(<real*> of, 1, row)
+    cdef bint direct = as_it_is and not streamed and out != src.data and out != diff_dst.data
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
@@ -691,8 +752,8 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
         if p.form != LOG_SOFTMAX:
             g = load_chunk(diff_dst, j, w, <real*> diff_dst_scratch)
         at = out + j * p.out.n
-        write_chunk(p.form, at if direct else <char*> scratch, g, x, e, w, <const real*> of, row, p.type)
-        if as_it_is and p.out.streamed:
+        write_chunk(p.form, at if direct else <char*> scratch, g, x, e, w, of, sum, p.type)
+        if as_it_is and streamed:
             stream_copy(at, <const void*> scratch, w * p.out.itemsize)
         elif as_it_is and not direct:
             memcpy(at, <const void*> scratch, w * p.out.itemsize)
@@ -737,17 +798,28 @@ cdef inline void finish_from_parts(const Problem* p, Row* row, const Part* parts
         finish_forward(row, others, ties, like)
 
 
+cdef inline void set_row(Form form, real* of, const Row* row) noexcept nogil:
+    cdef int i
+    for i in range(CONSTANTS):
+        of[i] = 0
+    if form == BACKWARD_DST:
+        set_dst_constants(of, 1, row.diff_dst)
+    else:
+        set_constants(of, 1, row)
+
+
 cdef void one_row(const Problem* p, Py_ssize_t index, Workspace* w, const real* like) noexcept nogil:
     cdef double keep_diff_dst[KEEP]
     cdef double keep_src[KEEP]
     cdef double keep_exp[KEEP]
     cdef real* kept = NULL
+    cdef real of[CONSTANTS]
     cdef Part parts[MAX_PARTS]
     cdef Row row
     cdef Py_ssize_t length = part_length(p.n), count = blocks(p.n, length), i
-    cdef Line src = line_at(p, &p.src, index, <real*> keep_src), diff_dst = src
+    cdef Line src = line_at(p, &p.src, index, 1, <real*> keep_src), diff_dst = src
     if p.form != LOG_SOFTMAX:
-        diff_dst = line_at(p, &p.diff_dst, index, <real*> keep_diff_dst)
+        diff_dst = line_at(p, &p.diff_dst, index, 1, <real*> keep_diff_dst)
     if p.form == BACKWARD_SRC and p.n <= KEEP:
         kept = <real*> keep_exp
     elif p.form == BACKWARD_SRC and p.n <= STAGE:
@@ -755,43 +827,121 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Workspace* w, const real* 
     for i in range(count):
         reduce_part(p, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
     begin_from_parts(p, &row, parts, count, like)
+    set_row(p.form, <real*> of, &row)
     if p.form != BACKWARD_DST:
         for i in range(count):
-            exp_part(&src, p.type, i * length, min(p.n, (i + 1) * length), &row, &parts[i], kept, like)
+            exp_part(&src, p.type, i * length, min(p.n, (i + 1) * length), <const real*> of, &parts[i], kept)
         finish_from_parts(p, &row, parts, count, like)
-    write_part(p, &diff_dst, &src, locate(p, &p.out, index), 0, p.n, &row, kept, like)
+        set_row(p.form, <real*> of, &row)
+    write_part(p, &diff_dst, &src, locate(p, &p.out, index), 0, p.n, <const real*> of, row.diff_dst, kept,
+               p.out.streamed)
+    stream_end()
+
+
+cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w, const real* like) noexcept nogil:
+    """`count` short rows that can be computed on where they lie: their constants are computed side by side."""
+    cdef real* constants = <real*> w.constants
+    cdef real* e = NULL
+    cdef real of[CONSTANTS]
+    cdef Py_ssize_t n = p.n, r, bytes = n * p.out.itemsize
+    cdef Py_ssize_t room = blocks(n, 4 * LANES) * 4 * LANES            # see exp_row
+    cdef const char* g
+    cdef const char* x
+    cdef char* y
+    cdef int i
+    cdef bint forward = p.form == LOG_SOFTMAX
+    cdef bint direct = not p.out.streamed and p.out.data != p.src.data and p.out.data != p.diff_dst.data
+    for r in range(count):
+        if p.form != BACKWARD_DST:
+            constants[OF_MAX * OF_STRIDE + r] = max_of(locate(p, &p.src, first + r), n, -INFINITY, p.type, like)
+        if forward:
+            w.diff_dst_hi[r] = w.diff_dst_lo[r] = 0
+        elif real is float:
+            total_of_row_f32(locate(p, &p.diff_dst, first + r), n, w.diff_dst_hi + r, w.diff_dst_lo + r, p.type)
+        else:
+            total_of_row_f64(locate(p, &p.diff_dst, first + r), n, w.diff_dst_hi + r, w.diff_dst_lo + r, p.type)
+    begin_rows(p.form, w, count, n, like)
+    if p.form != BACKWARD_DST:
+        for r in range(count):
+            for i in range(CONSTANTS):
+                of[i] = constants[i * OF_STRIDE + r]
+            if not forward:
+                e = <real*> w.src + r * room
+            x = locate(p, &p.src, first + r)
+            if real is float:
+                w.ties[r] = exp_total_of_row_f32(e, x, n, of, w.others_hi + r, w.others_lo + r, p.type)
+            else:
+                w.ties[r] = exp_total_of_row_f64(e, x, n, of, w.others_hi + r, w.others_lo + r, p.type)
+        finish_rows(p.form, w, count, like)
+    for r in range(count):
+        for i in range(CONSTANTS):
+            of[i] = constants[i * OF_STRIDE + r]
+        x = locate(p, &p.src, first + r)
+        g = locate(p, &p.diff_dst, first + r)
+        if p.src.large:
+            prefetch(x + count * p.src.outer, n * p.src.itemsize)
+        if p.diff_dst.large:
+            prefetch(g + count * p.diff_dst.outer, n * p.diff_dst.itemsize)
+        if p.form == BACKWARD_SRC:
+            e = <real*> w.src + r * room
+        y = locate(p, &p.out, first + r) if direct else <char*> w.result + r * bytes
+        write_chunk(p.form, y, g, x, e, n, <const real*> of, Sum(w.diff_dst_hi[r], w.diff_dst_lo[r]), p.type)
+    if direct:
+        return
+    # Rows that are adjacent go together, for only whole cache lines stream.
+    if p.out.outer == bytes and first % p.outer + count <= p.outer:
+        bytes, count = count * bytes, 1
+    for r in range(count):
+        y = locate(p, &p.out, first + r)
+        if p.out.streamed:
+            stream_copy(y, <const char*> w.result + r * bytes, bytes)
+        else:
+            memcpy(y, <const char*> w.result + r * bytes, bytes)
     stream_end()
 
 
 cdef void split_row(const Problem* p, Py_ssize_t index, int threads, const real* like) noexcept nogil:
     """one_row with its parts spread over the threads."""
     cdef char* out = locate(p, &p.out, index)
+    cdef real of[CONSTANTS]
+    cdef const real* constants = <const real*> of
     cdef Part parts[MAX_PARTS]
     cdef Row row
     cdef Py_ssize_t length = part_length(p.n), count = blocks(p.n, length), i
-    cdef Line src = line_at(p, &p.src, index, <real*> NULL)             # too long to be kept
-    cdef Line diff_dst = line_at(p, &p.diff_dst, index, <real*> NULL)
+    cdef Line src = line_at(p, &p.src, index, 1, <real*> NULL)          # too long to be kept
+    cdef Line diff_dst = line_at(p, &p.diff_dst, index, 1, <real*> NULL)
     for i in prange(count, schedule="static", num_threads=threads):
         reduce_part(p, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
     begin_from_parts(p, &row, parts, count, like)
+    set_row(p.form, <real*> of, &row)
     if p.form != BACKWARD_DST:
         for i in prange(count, schedule="static", num_threads=threads):
-            exp_part(&src, p.type, i * length, min(p.n, (i + 1) * length), &row, &parts[i], <real*> NULL, like)
+            exp_part(&src, p.type, i * length, min(p.n, (i + 1) * length), constants, &parts[i], <real*> NULL)
         finish_from_parts(p, &row, parts, count, like)
+        set_row(p.form, <real*> of, &row)
     for i in prange(count, schedule="static", num_threads=threads):
-        write_part(p, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), &row, <const real*> NULL, like)
+        write_part(p, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), constants, row.diff_dst,
+                   <const real*> NULL, p.out.streamed)
         stream_end()
 
 
-cdef void rows(const Problem* p, Py_ssize_t count, Workspace* workspaces, int threads, const real* like) noexcept nogil:
+cdef void rows(const Problem* p, Py_ssize_t count, Py_ssize_t together, Workspace* workspaces, int threads,
+               const real* like) noexcept nogil:
+    """`together` of them at a time."""
     cdef Py_ssize_t i
     if count < threads and p.n > MIN_PART:
         for i in range(count):
             split_row(p, i, threads, like)
     elif threads > 1:
-        for i in prange(count, schedule="static", num_threads=threads):
-            one_row(p, i, workspaces + threadid(), like)
-    else:                                   # a team of one costs as much as a small problem
+        for i in prange(blocks(count, together), schedule="static", num_threads=threads):
+            if together > 1:
+                some_rows(p, i * together, min(together, count - i * together), workspaces + threadid(), like)
+            else:
+                one_row(p, i, workspaces + threadid(), like)
+    elif together > 1:                      # a team of one costs as much as a small problem
+        for i in range(blocks(count, together)):
+            some_rows(p, i * together, min(together, count - i * together), workspaces, like)
+    else:
         for i in range(count):
             one_row(p, i, workspaces, like)
 
@@ -1000,22 +1150,6 @@ cdef inline void backward_dst_columns(real* y, const real* g, const real* x, Py_
         backward_dst_columns_f64(y, g, x, n, <const double*> w.constants, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
 
 
-cdef inline void get_column(const Workspace* w, Py_ssize_t c, Row* row, const real* like) noexcept nogil:
-    cdef const real* of = <const real*> w.constants + c
-    row.max = of[OF_MAX * OF_STRIDE]
-    row.shift = of[OF_SHIFT * OF_STRIDE]
-    row.magic = of[OF_MAGIC * OF_STRIDE]
-    row.boost = w.boost[c]
-    row.diff_dst.hi = w.diff_dst_hi[c]
-    row.diff_dst.lo = w.diff_dst_lo[c]
-
-
-cdef inline void set_column_factor(Workspace* w, Py_ssize_t c, const Row* row, const real* like) noexcept nogil:
-    cdef real* of = <real*> w.constants + c
-    of[OF_FACTOR * OF_STRIDE] = <real> row.factor
-    of[OF_FACTOR_LOW * OF_STRIDE] = <real> row.factor_low
-
-
 cdef inline Py_ssize_t slab_height(Py_ssize_t n, Py_ssize_t j, Py_ssize_t pitch) noexcept nogil:
     """Rows from j on that are loaded, computed and stored together: whole rounds of the lanes, within a part."""
     cdef Py_ssize_t part = part_length(n), most = SLAB // pitch
@@ -1035,7 +1169,6 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     cdef real* gs = <real*> w.diff_dst
     cdef real* xs = <real*> w.src
     cdef real* max = <real*> w.constants + OF_MAX * OF_STRIDE
-    cdef Row row
     cdef const real* of = <const real*> w.constants
     cdef const real* x
     cdef const real* g
@@ -1067,16 +1200,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             max_slab(max, <const real*> xs, height, pitch)
         j += height
 
-    if p.form == BACKWARD_DST:
-        for c in range(pitch):
-            extreme |= set_dst_constants(<real*> w.constants + c, OF_STRIDE, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]))
-    else:
-        for c in range(pitch):
-            begin_row(&row, max[c], n, Sum(w.diff_dst_hi[c], w.diff_dst_lo[c]), like)
-            set_constants(<real*> w.constants + c, OF_STRIDE, &row)
-            w.boost[c] = row.boost
-            w.diff_dst_hi[c] = row.diff_dst.hi
-            w.diff_dst_lo[c] = row.diff_dst.lo
+    extreme = begin_rows(p.form, w, pitch, n, like)
 
     # Second pass: exp, its sum below the maximum, and the number of elements at it.
     if p.form != BACKWARD_DST:
@@ -1090,16 +1214,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             exp_slab(w, result, xs, height, pitch, kept)
             sum_slab(w, w.others_hi, w.others_lo, <const real*> result, n, j, height, pitch)
             j += height
-        if p.form == BACKWARD_SRC:
-            for c in range(pitch):
-                get_column(w, c, &row, like)
-                finish_backward(&row, Sum(w.others_hi[c], w.others_lo[c]), w.ties[c], like)
-                set_column_factor(w, c, &row, like)
-        else:
-            for c in range(pitch):
-                get_column(w, c, &row, like)
-                finish_forward(&row, Sum(w.others_hi[c], w.others_lo[c]), w.ties[c], like)
-                set_column_factor(w, c, &row, like)
+        finish_rows(p.form, w, pitch, like)
 
     # Last pass: the result.
     j = 0
@@ -1166,7 +1281,8 @@ cpdef enum:
     ELEMENTS_PER_THREAD = 32768     # below which another thread costs more than it saves
 
 cdef enum:
-    SHORT_ROW = 64              # rows up to this length are turned into columns on loading
+    SHORT_ROW = 64              # rows up to this length are turned into columns on loading,
+    SHORT_ROW_OF_DST = 48       # in the dst form, which visits a row once less
     FEW_COLUMNS = 16            # fewer do not fill a vector: rather walk along the axis
     FEW_NEIGHBOURS = 6          # runs of fewer adjacent columns are not worth their loads
 
@@ -1203,8 +1319,8 @@ cdef int walk(Problem* p, int threads) except -1:
     cdef Operand* operands[3]
     cdef Operand* op
     cdef Workspace* workspaces = NULL
-    cdef Py_ssize_t count = p.outer * p.inner, width = 0
-    cdef bint in_double = False, along = True, adjacent = True, by_columns
+    cdef Py_ssize_t count = p.outer * p.inner, width = 0, together = 1, short_row = SHORT_ROW
+    cdef bint in_double = False, along = True, adjacent = True, native = True, by_columns
     cdef float as_float = 0
     cdef double as_double = 0
     cdef int d
@@ -1213,12 +1329,22 @@ cdef int walk(Problem* p, int threads) except -1:
         in_double |= op.dtype == FLOAT64
         along &= op.n == op.itemsize or abs(op.n) <= abs(op.inner)
         adjacent &= op.n == op.itemsize
+        native &= op.dtype == p.out.dtype
     for d in range(p.ndim):
         count *= p.loops[d]
     p.type = ITEM_REAL
-    if adjacent and not in_double and p.diff_dst.dtype == p.src.dtype and p.src.dtype == p.out.dtype:
+    if adjacent and native:
         p.type = ITEM_BF16 if p.out.dtype == BFLOAT16 else (ITEM_F16 if p.out.dtype == FLOAT16 else ITEM_REAL)
-    by_columns = count >= FEW_COLUMNS and (p.n <= SHORT_ROW or not along)
+    if adjacent and native:
+        if p.form == BACKWARD_DST:
+            short_row = SHORT_ROW_OF_DST
+        if in_double:                       # fewer go into a vector
+            short_row //= 2
+        elif p.type != ITEM_REAL:           # rows compute on them as they are
+            short_row -= short_row // 4
+    by_columns = count >= FEW_COLUMNS and (p.n <= short_row or not along)
+    if not by_columns and adjacent and native and p.n <= TOGETHER // 2:
+        together = max(1, min(min(TOGETHER // p.n, <Py_ssize_t> LANES), blocks(count, threads)))
     if by_columns and p.inner < FEW_NEIGHBOURS and p.inner < p.outer:
         p.outer, p.inner = p.inner, p.outer
         for op in operands:
@@ -1236,7 +1362,7 @@ cdef int walk(Problem* p, int threads) except -1:
         op.turned = abs(op.n) < abs(op.inner)
     if by_columns:
         width = tile_width(p.n, count, STAGE if in_double else 2 * STAGE, threads)
-    if by_columns or p.form == BACKWARD_SRC and KEEP < p.n <= STAGE:
+    if by_columns or together > 1 or p.form == BACKWARD_SRC and KEEP < p.n <= STAGE:
         workspaces = <Workspace*> PyMem_RawMalloc(threads * sizeof(Workspace))
         if workspaces == NULL:
             raise MemoryError
@@ -1246,9 +1372,9 @@ cdef int walk(Problem* p, int threads) except -1:
         elif by_columns:
             columns(p, count, width, workspaces, threads, &as_float)
         elif in_double:
-            rows(p, count, workspaces, threads, &as_double)
+            rows(p, count, together, workspaces, threads, &as_double)
         else:
-            rows(p, count, workspaces, threads, &as_float)
+            rows(p, count, together, workspaces, threads, &as_float)
     PyMem_RawFree(workspaces)
     return 0
 

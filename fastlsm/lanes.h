@@ -36,12 +36,26 @@ static inline void add_halves(f64_vector *sum, f32_vector x)
     sum[1] += halves[1];
 }
 
-/* x[l] to each lane l. Converted on loading, which takes fewer operations than taking a vector apart. */
-static inline void add_row_f32(f64_vector *hi, f64_vector *lo, const float *x)
+/* x[l] to each lane l of the first `vectors`. Converted on loading, which takes fewer operations than taking a vector apart. */
+static inline void add_row_f32(f64_vector *hi, f64_vector *lo, const float *x, ptrdiff_t vectors)
 {
     (void)lo;
     for (int k = 0; k < LANE_VECTORS; k++)
-        hi[k] += load_as_f64(x + k * WIDTH_F64);
+        if (k < vectors)
+            hi[k] += load_as_f64(x + k * WIDTH_F64);
+}
+
+static inline void add_to_lane_f32(double *hi, double *lo, float x, ptrdiff_t lane)
+{
+    (void)lo;
+    hi[lane] += x;
+}
+
+static inline void add_to_lane_f64(double *hi, double *lo, double x, ptrdiff_t lane)
+{
+    double s = hi[lane] + x, t = s - hi[lane];
+    lo[lane] += (hi[lane] - (s - t)) + (x - t);
+    hi[lane] = s;
 }
 
 /* Along a row: x is its k-th vector. */
@@ -59,10 +73,11 @@ static inline void add_to_lanes_f64(f64_vector *hi, f64_vector *lo, f64_vector x
     lo[k % LANE_VECTORS] = sum.lo;
 }
 
-static inline void add_row_f64(f64_vector *hi, f64_vector *lo, const double *x)
+static inline void add_row_f64(f64_vector *hi, f64_vector *lo, const double *x, ptrdiff_t vectors)
 {
     for (int k = 0; k < LANE_VECTORS; k++)
-        add_to_lanes_f64(hi, lo, load_f64(x + k * WIDTH_F64), k);
+        if (k < vectors)
+            add_to_lanes_f64(hi, lo, load_f64(x + k * WIDTH_F64), k);
 }
 
 /* bfloat16 comes in vectors of even and of odd elements (loops_of_real.h): then the even lanes stand before the odd ones. */
@@ -92,6 +107,53 @@ static inline void put_lanes(double *to, const f64_vector *lanes, int even_first
         to[l] = halves[l % 2 * (LANE_COUNT / 2) + l / 2];
 }
 
+static inline void clear_lanes(double *lanes)
+{
+    f64_vector zero = { 0 };
+    for (int k = 0; k < LANE_VECTORS; k++)
+        store_f64(lanes + k * WIDTH_F64, zero);
+}
+
+/* The tree: the sum of the lanes, in the first. */
+#define TREE(FOLD) FOLD(8) FOLD(4) FOLD(2) FOLD(1)
+
+static inline void fold_row_f32(double *hi, double *lo)
+{
+    (void)lo;
+#define FOLD(step) \
+    for (int l = 0; l < step; l++) \
+        hi[l] += hi[l + step];
+    TREE(FOLD)
+#undef FOLD
+}
+
+/* The same of lanes in registers. */
+static inline double fold_vectors(f64_vector *sums)
+{
+    double hi[WIDTH_F64];
+    for (int step = LANE_VECTORS / 2; step; step /= 2)
+        for (int k = 0; k < step; k++)
+            sums[k] += sums[k + step];
+    memcpy(hi, sums, sizeof hi);
+    for (int step = WIDTH_F64 / 2; step; step /= 2)
+        for (int l = 0; l < step; l++)
+            hi[l] += hi[l + step];
+    return hi[0];
+}
+
+static inline void fold_row_f64(double *hi, double *lo)
+{
+#define FOLD(step) \
+    for (int l = 0; l < step; l++) { \
+        double s = hi[l] + hi[l + step], t = s - hi[l]; \
+        lo[l] = ((hi[l] - (s - t)) + (hi[l + step] - t)) + (lo[l] + lo[l + step]); \
+        hi[l] = s; \
+    }
+    TREE(FOLD)
+#undef FOLD
+}
+#undef TREE
+
 /* x[l] + x[pitch + l] + x[2 * pitch + l] + ... to each lane l */
 #define ADD_ROWS(name, real, add_row) \
     static inline void name(double *hi, double *lo, const real *x, ptrdiff_t rows, ptrdiff_t pitch) \
@@ -100,7 +162,7 @@ static inline void put_lanes(double *to, const f64_vector *lanes, int even_first
         memcpy(his, hi, sizeof his); \
         memcpy(los, lo, sizeof los); \
         for (ptrdiff_t i = 0; i < rows; i++, x += pitch) \
-            add_row(his, los, x); \
+            add_row(his, los, x, LANE_VECTORS); \
         memcpy(hi, his, sizeof his); \
         memcpy(lo, los, sizeof los); \
     }

@@ -19,9 +19,6 @@ enum constant {
 /* An element in memory: what the arithmetic is in, or 16 bits. */
 enum item_type { ITEM_REAL, ITEM_BF16, ITEM_F16 };
 
-/* Room for elements of any type: stores of bytes may alias them all. */
-#define BUFFER(name, count, vectors) _Alignas(VECTOR_BYTES) unsigned char name[count][(vectors) * VECTOR_BYTES] = { { 0 } }
-
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 #define REAL float

@@ -57,6 +57,17 @@ ALWAYS_INLINE void NAME(store_typed)(void *y, const VECTOR *values, int type, in
     EACH NAME(store)((REAL *)y + AT(k), values[k]);
 }
 
+/* A vector full of elements that are -infinity. */
+ALWAYS_INLINE VECTOR NAME(minus_infinity)(int type)
+{
+#if MANTISSA == 23
+    if (type != ITEM_REAL)
+        return (VECTOR)(((BITS){0}) + (type == ITEM_BF16 ? 0xff80ff80 : 0xfc00fc00));
+#endif
+    (void)type;
+    return SPLAT(-INFINITY);
+}
+
 static inline REAL NAME(load_one)(const void *x, ptrdiff_t i, int type)
 {
 #if MANTISSA == 23
@@ -86,15 +97,19 @@ static inline void NAME(store_one)(void *y, ptrdiff_t i, REAL value, int type)
 }
 
 /* A loop over n elements of `step`, which computes `count` vectors of y from those of g and x: several at a time, then
- * as few as there are, then what is left, in vectors of its own. */
-#define LOOP(step) \
+ * as few as there are. What is then left is computed with elements before it once more, which is why y must not lie where
+ * g or x does, or if that can not be in vectors of its own. */
+#define LOOP(step, again) \
     ptrdiff_t i = 0, column = stride == 1 ? 0 : 1; \
     for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) \
         step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * column, LIMIT(TOGETHER)); \
     for (; i + AT(FEW) <= n; i += AT(FEW)) \
         step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * column, FEW); \
-    if (i < n) { \
-        BUFFER(rest, 3, 2); \
+    if (i < n && again && n >= AT(FEW)) { \
+        i = n - AT(FEW); \
+        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * column, FEW); \
+    } else if (i < n) { \
+        VECTOR rest[3][2] = { { SPLAT(0), SPLAT(0) }, { SPLAT(0), SPLAT(0) } }; \
         memcpy(rest[0], SKIP(g, i), BYTES(n - i)); \
         memcpy(rest[1], SKIP(x, i), BYTES(n - i)); \
         step(rest[2], rest[0], rest[1], of + i * column, FEW); \
@@ -153,13 +168,10 @@ ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, cons
 ALWAYS_INLINE int NAME(dst_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
 {
     VECTOR top = SPLAT(LIMIT(DST_LO));
-    int found = 0;
 #define STEP(y, g, x, of, count) NAME(dst_step)(y, g, x, of, stride, type, &top, count)
-    LOOP(STEP)
+    LOOP(STEP, 1)
 #undef STEP
-    for (int k = 0; k < WIDTH; k++)
-        found |= top[k] > LIMIT(DST_HI);
-    return found;
+    return any((u64_vector)(top > SPLAT(LIMIT(DST_HI))));
 }
 
 /* The elements that the loop could not do. Element i is of the row whose sum is hi[i * step] + lo[i * step]. */
@@ -225,7 +237,7 @@ ALWAYS_INLINE void NAME(src_step)(void *y, const void *g, const void *x, const R
 ALWAYS_INLINE void NAME(src_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
 {
 #define STEP(y, g, x, of, count) NAME(src_step)(y, g, x, of, stride, type, count)
-    LOOP(STEP)
+    LOOP(STEP, 1)
 #undef STEP
 }
 
@@ -253,7 +265,7 @@ ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrd
 {
     const void *x = g;
 #define STEP(y, g, x, of, count) NAME(of_exp_step)(y, g, e + i, of, stride, type, count)
-    LOOP(STEP)
+    LOOP(STEP, type != ITEM_BF16)           /* whose pairs of vectors in e begin where they began */
 #undef STEP
 }
 
@@ -279,7 +291,7 @@ ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const
 {
     const void *g = x;
 #define STEP(y, g, x, of, count) NAME(forward_step)(y, x, of, stride, type, count)
-    LOOP(STEP)
+    LOOP(STEP, 1)
 #undef STEP
 }
 
@@ -306,32 +318,77 @@ ALWAYS_INLINE void NAME(add_to_lanes_typed)(f64_vector *hi, f64_vector *lo, VECT
     NAME(add_to_lanes)(hi, lo, x, k);
 }
 
-ALWAYS_INLINE void NAME(sum_loop)(const void *x, ptrdiff_t n, double *hi, double *lo, int type)
+/* The elements in whole vectors; how many those are. */
+ALWAYS_INLINE ptrdiff_t NAME(sum_loop)(const void *x, ptrdiff_t n, f64_vector *hi, f64_vector *lo, int type)
 {
-    enum { count = LANE_COUNT / WIDTH };
-    f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
     ptrdiff_t i = 0;
-    take_lanes(his, hi, type == ITEM_BF16);
-    take_lanes(los, lo, 0);
     for (; i + LANE_COUNT * FEW <= n; i += LANE_COUNT * FEW)
         if (type == ITEM_REAL)
-            NAME(add_row)(his, los, (const REAL *)x + i);
+            NAME(add_row)(hi, lo, (const REAL *)x + i, LANE_VECTORS);
         else
-            for (int k = 0; k < count * FEW; k++)
-                NAME(add_to_lanes_typed)(his, los, LOAD(SKIP(x, i), k), k, type);
-    if (i < n) {                            /* adding 0 changes no bit */
-        BUFFER(rest, 1, count * 2);
-        memcpy(rest[0], SKIP(x, i), BYTES(n - i));
-        for (int k = 0; k < count * FEW; k++)
-            NAME(add_to_lanes_typed)(his, los, LOAD(rest[0], k), k, type);
+            for (int k = 0; k < LANE_COUNT / WIDTH * FEW; k++)
+                NAME(add_to_lanes_typed)(hi, lo, LOAD(SKIP(x, i), k), k, type);
+    if (type == ITEM_REAL) {
+        NAME(add_row)(hi, lo, (const REAL *)x + i, (n - i) / WIDTH_F64);
+        i += (n - i) / WIDTH_F64 * WIDTH_F64;
     }
+    return i;
+}
+
+ALWAYS_INLINE void NAME(sum_typed)(const void *x, ptrdiff_t n, double *hi, double *lo, int type)
+{
+    f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
+    take_lanes(his, hi, type == ITEM_BF16);
+    take_lanes(los, lo, 0);
+    ptrdiff_t i = NAME(sum_loop)(x, n, his, los, type);
     put_lanes(hi, his, type == ITEM_BF16);
     put_lanes(lo, los, 0);
+    for (; i < n; i++)
+        NAME(add_to_lane)(hi, lo, NAME(load_one)(x, i, type), i % LANE_COUNT);
 }
 
 static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, int type)
 {
-    FOR_EACH_TYPE(NAME(sum_loop)(x, n, hi, lo, type))
+    FOR_EACH_TYPE(NAME(sum_typed)(x, n, hi, lo, type))
+}
+
+ALWAYS_INLINE void NAME(fold_typed)(double *high, double *low, f64_vector *his, f64_vector *los, int type)
+{
+    double hi[LANE_COUNT], lo[LANE_COUNT];
+    if (type == ITEM_REAL && MANTISSA == 23) {
+        *high = fold_vectors(his);
+        *low = 0;
+        return;
+    }
+    put_lanes(hi, his, type == ITEM_BF16);
+    put_lanes(lo, los, 0);
+    NAME(fold_row)(hi, lo);
+    *high = hi[0];
+    *low = lo[0];
+}
+
+/* The sum of a row that is no longer than a part, in two halves. */
+ALWAYS_INLINE void NAME(total_typed)(const void *x, ptrdiff_t n, double *high, double *low, int type)
+{
+    f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
+    double hi[LANE_COUNT], lo[LANE_COUNT];
+    ptrdiff_t i = NAME(sum_loop)(x, n, his, los, type);
+    if (i == n) {
+        NAME(fold_typed)(high, low, his, los, type);
+        return;
+    }
+    put_lanes(hi, his, type == ITEM_BF16);
+    put_lanes(lo, los, 0);
+    for (; i < n; i++)
+        NAME(add_to_lane)(hi, lo, NAME(load_one)(x, i, type), i % LANE_COUNT);
+    NAME(fold_row)(hi, lo);
+    *high = hi[0];
+    *low = lo[0];
+}
+
+static void NAME(total_of_row)(const void *x, ptrdiff_t n, double *high, double *low, int type)
+{
+    FOR_EACH_TYPE(NAME(total_typed)(x, n, high, low, type))
 }
 
 /* The maximum of a row and `max`, NaN passed over. */
@@ -346,11 +403,14 @@ ALWAYS_INLINE REAL NAME(max_loop)(const void *x, ptrdiff_t n, REAL max, int type
     for (; i + AT(FEW) <= n; i += AT(FEW))
         for (int k = 0; k < FEW; k++)
             top[k] = NAME(max_vector)(LOAD(SKIP(x, i), k), top[k]);
+    if (i < n && n >= AT(FEW))              /* some of them once more */
+        for (int k = 0; k < FEW; k++)
+            top[k] = NAME(max_vector)(LOAD(SKIP(x, n - AT(FEW)), k), top[k]);
     for (int k = 1; k < count; k++)
         top[0] = NAME(max_vector)(top[k], top[0]);
     for (int k = 0; k < WIDTH; k++)
         max = top[0][k] > max ? top[0][k] : max;
-    for (; i < n; i++) {
+    for (; i < n && n < AT(FEW); i++) {
         REAL last = NAME(load_one)(x, i, type);
         max = last > max ? last : max;
     }
@@ -363,11 +423,12 @@ static REAL NAME(max_row)(const void *x, ptrdiff_t n, REAL max, int type)
     return max;
 }
 
-/* exp of LIMIT(STEP) elements, to e if given; those below the maximum added to the lanes, those at it counted. */
-ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, f64_vector *hi, f64_vector *lo, BITS *ties, int type)
+/* exp of `count` vectors, to e if given; those below the maximum added to the lanes, those at it counted. */
+ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, f64_vector *hi, f64_vector *lo, BITS *ties, int type,
+                                  int count)
 {
-    enum { stride = 1, count = LIMIT(TOGETHER) };
-    VECTOR y[count];
+    enum { stride = 1 };
+    VECTOR y[LIMIT(TOGETHER)];
     NAME(exp_vectors)(y, x, of, stride, type, count);
     if (e)
         EACH NAME(store)(e + AT(k), y[k]);
@@ -379,37 +440,65 @@ ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, f64_ve
     EACH NAME(add_to_lanes_typed)(hi, lo, y[k], k, type);
 }
 
-/* e has room for a multiple of LIMIT(STEP), in the order of the vectors. */
-ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, double *hi, double *lo, int type)
+/* e has room for a multiple of LIMIT(STEP) and gets exp in the order of the vectors. */
+ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, f64_vector *hi, f64_vector *lo,
+                                       int type)
 {
-    f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
     BITS ties = {0};
     ptrdiff_t i = 0, count = 0;
-    take_lanes(his, hi, type == ITEM_BF16);
-    take_lanes(los, lo, 0);
     if (e)
         for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP))
-            NAME(exp_step)(e + i, SKIP(x, i), of, his, los, &ties, type);
+            NAME(exp_step)(e + i, SKIP(x, i), of, hi, lo, &ties, type, LIMIT(TOGETHER));
     else
         for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP))
-            NAME(exp_step)(NULL, SKIP(x, i), of, his, los, &ties, type);
-    if (i < n) {                            /* exp(-inf) is 0, and adding 0 changes no bit */
-        BUFFER(rest, 1, LIMIT(TOGETHER));
-        for (int k = 0; k < LIMIT(STEP); k++)
-            NAME(store_one)(rest[0], k, -INFINITY, type);
-        memcpy(rest[0], SKIP(x, i), BYTES(n - i));
-        NAME(exp_step)(e ? e + i : NULL, rest[0], of, his, los, &ties, type);
+            NAME(exp_step)(NULL, SKIP(x, i), of, hi, lo, &ties, type, LIMIT(TOGETHER));
+    for (; i < n; i += LANE_COUNT * FEW) {  /* the last may have to be filled up: exp(-inf) is 0, and adding 0 changes no bit */
+        enum { few = LANE_COUNT / WIDTH };
+        VECTOR rest[few * 2];
+        const void *from = SKIP(x, i);
+        if (n - i < LANE_COUNT * FEW) {
+            for (int k = 0; k < few * FEW; k++)
+                rest[k] = NAME(minus_infinity)(type);
+            memcpy(rest, from, BYTES(n - i));
+            from = rest;
+        }
+        NAME(exp_step)(e ? e + i : NULL, from, of, hi, lo, &ties, type, few * FEW);
     }
-    put_lanes(hi, his, type == ITEM_BF16);
-    put_lanes(lo, los, 0);
     for (int k = 0; k < WIDTH; k++)
         count += (ptrdiff_t)ties[k];
     return count;
 }
 
+ALWAYS_INLINE ptrdiff_t NAME(exp_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, double *hi, double *lo, int type)
+{
+    f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
+    take_lanes(his, hi, type == ITEM_BF16);
+    take_lanes(los, lo, 0);
+    ptrdiff_t ties = NAME(exp_loop)(e, x, n, of, his, los, type);
+    put_lanes(hi, his, type == ITEM_BF16);
+    put_lanes(lo, los, 0);
+    return ties;
+}
+
 static ptrdiff_t NAME(exp_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, double *hi, double *lo, int type)
 {
-    FOR_EACH_TYPE(return NAME(exp_loop)(e, x, n, of, hi, lo, type))
+    FOR_EACH_TYPE(return NAME(exp_typed)(e, x, n, of, hi, lo, type))
+    return 0;
+}
+
+/* The same of a row that is no longer than a part: to the sum's two halves. */
+ALWAYS_INLINE ptrdiff_t NAME(exp_total_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, double *high, double *low,
+                                              int type)
+{
+    f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
+    ptrdiff_t ties = NAME(exp_loop)(e, x, n, of, his, los, type);
+    NAME(fold_typed)(high, low, his, los, type);
+    return ties;
+}
+
+static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, double *high, double *low, int type)
+{
+    FOR_EACH_TYPE(return NAME(exp_total_typed)(e, x, n, of, high, low, type))
     return 0;
 }
 

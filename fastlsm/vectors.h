@@ -94,6 +94,15 @@ static inline void widen_halves(f64_vector *halves, f32_vector x)
 #endif
 }
 
+static inline int any(u64_vector mask)
+{
+    uint64_t of[VECTOR_BYTES / 8], found = 0;
+    memcpy(of, &mask, sizeof of);
+    for (size_t i = 0; i < VECTOR_BYTES / 8; i++)
+        found |= of[i];
+    return found != 0;
+}
+
 /* Adjacent elements, of any alignment. */
 
 static inline f32_vector load_f32(const float *at)
