@@ -131,6 +131,8 @@ cdef extern from "loops.h" nogil:
         float* y, const float* g, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
     void backward_src_columns_f64(
         double* y, const double* g, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
+    void max_columns_f32(float* max, const float* x, Py_ssize_t n, Py_ssize_t pitch) noexcept
+    void max_columns_f64(double* max, const double* x, Py_ssize_t n, Py_ssize_t pitch) noexcept
     void exp_columns_f32(
         float* terms, float* x, Py_ssize_t n, const float* of, Py_ssize_t stride, float* ties, bint keep) noexcept
     void exp_columns_f64(
@@ -1045,19 +1047,12 @@ cdef inline void store_slab(const Problem* p, const Operand* op, Py_ssize_t firs
         c += run
 
 
-cdef void max_slab(real* max, const real* x, Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
+cdef inline void max_slab(real* max, const real* x, Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
     """The maximum of each column, NaN passed over."""
-    cdef Py_ssize_t b, s, i, c
-    cdef real top[LANES]
-    for b in range(pitch // LANES):
-        s = b * LANES
-        for c in range(LANES):
-            top[c] = max[s + c]
-        for i in range(height):
-            for c in range(LANES):
-                top[c] = x[i * pitch + s + c] if x[i * pitch + s + c] > top[c] else top[c]
-        for c in range(LANES):
-            max[s + c] = top[c]
+    if real is float:
+        max_columns_f32(max, x, height, pitch)
+    else:
+        max_columns_f64(max, x, height, pitch)
 
 
 cdef void exp_slab(Workspace* w, real* terms, real* x, Py_ssize_t height, Py_ssize_t pitch,
@@ -1174,9 +1169,16 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     cdef const real* g
     cdef real* y
     cdef const char* dst = NULL             # read where it lies, which is once
-    if p.form == BACKWARD_DST and p.src.inner == sizeof(real) and is_native(p.src.dtype, like):
-        if first % p.inner + width <= p.inner:
+    cdef char* out = NULL                   # written where it lies
+    cdef Py_ssize_t computed = pitch
+    if first % p.inner + width <= p.inner:
+        if p.form == BACKWARD_DST and p.src.inner == sizeof(real) and is_native(p.src.dtype, like):
             dst = locate_column(p, &p.src, first)
+        if p.out.inner == sizeof(real) and is_native(p.out.dtype, like) and not p.out.streamed:
+            if dst == NULL or p.out.data != p.src.data:
+                out = locate_column(p, &p.out, first)
+        if dst != NULL or out != NULL:
+            computed = width
 
     for c in range(pitch):
         w.diff_dst_hi[c] = w.diff_dst_lo[c] = 0
@@ -1231,21 +1233,24 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             ask_for_next(p, &p.diff_dst, first, width, j + i)
             if p.form != LOG_SOFTMAX:
                 ask_for_next(p, &p.src, first, width, j + i)
-            y = result + i * pitch
+            y = result + i * pitch if out == NULL else <real*> (out + (j + i) * p.out.n)
+            if out != NULL:
+                prefetch(<char*> y + AHEAD * p.out.n, width * sizeof(real))
             g = gs + i * pitch
             x = xs + i * pitch
+            if dst != NULL:
+                x = <const real*> (dst + (j + i) * p.src.n)
+                prefetch(<const char*> x + AHEAD * p.src.n, width * sizeof(real))
             if p.form == LOG_SOFTMAX:
-                forward_columns(y, x, pitch, of)
+                forward_columns(y, x, computed, of)
             elif kept:
-                backward_of_exp_columns(y, g, x, pitch, of)
+                backward_of_exp_columns(y, g, x, computed, of)
             elif p.form == BACKWARD_SRC:
-                backward_src_columns(y, g, x, pitch, of)
-            elif dst == NULL:
-                backward_dst_columns(y, g, x, pitch, w, extreme)
+                backward_src_columns(y, g, x, computed, of)
             else:
-                prefetch(dst + (j + i + AHEAD) * p.src.n, width * sizeof(real))
-                backward_dst_columns(y, g, <const real*> (dst + (j + i) * p.src.n), width, w, extreme)
-        store_slab(p, &p.out, first, width, j, height, <const real*> result, pitch, flat)
+                backward_dst_columns(y, g, x, computed, w, extreme)
+        if out == NULL:
+            store_slab(p, &p.out, first, width, j, height, <const real*> result, pitch, flat)
         j += height
     stream_end()
 

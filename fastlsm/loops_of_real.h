@@ -423,6 +423,17 @@ static REAL NAME(max_row)(const void *x, ptrdiff_t n, REAL max, int type)
     return max;
 }
 
+/* The same of columns (a multiple of WIDTH) of n elements, the next `pitch` away. */
+static void NAME(max_columns)(REAL *max, const REAL *x, ptrdiff_t n, ptrdiff_t pitch)
+{
+    for (ptrdiff_t c = 0; c < pitch; c += WIDTH) {
+        VECTOR top = NAME(load)(max + c);
+        for (ptrdiff_t j = 0; j < n; j++)
+            top = NAME(max_vector)(NAME(load)(x + j * pitch + c), top);
+        NAME(store)(max + c, top);
+    }
+}
+
 /* exp of `count` vectors, to e if given; those below the maximum added to the lanes, those at it counted. */
 ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, f64_vector *hi, f64_vector *lo, BITS *ties, int type,
                                   int count)
