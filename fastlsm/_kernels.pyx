@@ -144,6 +144,8 @@ cdef extern from "turn.h" nogil:
 
 cdef extern from "traffic.h" nogil:
     void prefetch(const void* at, Py_ssize_t bytes) noexcept
+    void copy_rows(void* to, Py_ssize_t to_pitch, const void* source, Py_ssize_t source_pitch, Py_ssize_t rows,
+                   Py_ssize_t bytes, Py_ssize_t ahead) noexcept
     void stream_copy(void* to, const void* source, size_t bytes) noexcept
     void stream_end() noexcept
 
@@ -193,7 +195,8 @@ cdef enum:
     LARGE_BYTES = 1 << 19       # operands from this size on are asked for ahead
     STREAM_BYTES = 1 << 24      # results from this size on are written past the caches
     STAGE = 32768               # doubles, or twice as many floats, of a tile that is kept in a workspace
-    TOGETHER = 4096             # elements of short rows that are done together
+    TOGETHER = 4096             # elements of short rows that are done together, in
+    MOST_TOGETHER = 64          # rows at most
     KEEP = 2048                 # the longest row that is kept, loaded, on the stack
     MIN_PART = 16384
     MAX_PARTS = 64
@@ -1006,6 +1009,8 @@ cdef inline void load_slab(const Problem* p, const Operand* op, Py_ssize_t first
         at = locate_column(p, op, first + c) + start * op.n
         if op.turned:
             load_turned(op, at, height, run, to + c, pitch, flat)
+        elif op.inner == sizeof(real) and is_native(op.dtype, <const real*> flat):
+            copy_rows(to + c, pitch * sizeof(real), at, op.n, height, run * sizeof(real), AHEAD)
         else:
             for i in range(height):
                 if op.inner == op.itemsize:
@@ -1018,19 +1023,6 @@ cdef inline void load_slab(const Problem* p, const Operand* op, Py_ssize_t first
                 to[i * pitch + c] = 0
 
 
-cdef inline void ask_for_next(const Problem* p, const Operand* op, Py_ssize_t first, Py_ssize_t width,
-                              Py_ssize_t row) noexcept nogil:
-    """Ask for as much of the next tile as a row holds, while this one is computed."""
-    cdef const char* next
-    if not op.large or (first + width) % p.inner == 0:
-        return
-    next = locate_column(p, op, first + width)
-    if op.inner == op.itemsize:
-        prefetch(next + row * op.n, width * op.itemsize)
-    elif op.n == op.itemsize and op.inner == p.n * op.itemsize:
-        prefetch(next + row * width * op.itemsize, width * op.itemsize)
-
-
 cdef inline void store_slab(const Problem* p, const Operand* op, Py_ssize_t first, Py_ssize_t width,
                             Py_ssize_t start, Py_ssize_t height, const real* x, Py_ssize_t pitch,
                             real* flat) noexcept nogil:
@@ -1041,6 +1033,8 @@ cdef inline void store_slab(const Problem* p, const Operand* op, Py_ssize_t firs
         at = locate_column(p, op, first + c) + start * op.n
         if op.turned:
             store_turned(op, at, height, run, x + c, pitch, flat)
+        elif op.inner == sizeof(real) and is_native(op.dtype, x) and not op.streamed:
+            copy_rows(at, op.n, x + c, pitch * sizeof(real), height, run * sizeof(real), 0)
         else:
             for i in range(height):
                 store(op, at + i * op.n, op.inner, run, x + i * pitch + c)
@@ -1230,9 +1224,6 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
         if dst == NULL and (not whole or p.form == BACKWARD_DST):
             load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
         for i in range(height):
-            ask_for_next(p, &p.diff_dst, first, width, j + i)
-            if p.form != LOG_SOFTMAX:
-                ask_for_next(p, &p.src, first, width, j + i)
             y = result + i * pitch if out == NULL else <real*> (out + (j + i) * p.out.n)
             if out != NULL:
                 prefetch(<char*> y + AHEAD * p.out.n, width * sizeof(real))
@@ -1349,7 +1340,7 @@ cdef int walk(Problem* p, int threads) except -1:
             short_row -= short_row // 4
     by_columns = count >= FEW_COLUMNS and (p.n <= short_row or not along)
     if not by_columns and adjacent and native and p.n <= TOGETHER // 2:
-        together = max(1, min(min(TOGETHER // p.n, <Py_ssize_t> LANES), blocks(count, threads)))
+        together = max(1, min(min(TOGETHER // p.n, <Py_ssize_t> MOST_TOGETHER), blocks(count, threads)))
     if by_columns and p.inner < FEW_NEIGHBOURS and p.inner < p.outer:
         p.outer, p.inner = p.inner, p.outer
         for op in operands:

@@ -19,6 +19,26 @@ static inline void prefetch(const void *at, ptrdiff_t bytes)
         __builtin_prefetch((const char *)at + i);
 }
 
+/* Copy rows, most of them too short for memcpy to be quick; ask for the row `ahead` of each, if not 0. */
+static inline void copy_rows(void *to, ptrdiff_t to_pitch, const void *from, ptrdiff_t from_pitch, ptrdiff_t rows,
+                             ptrdiff_t bytes, ptrdiff_t ahead)
+{
+    enum { BLOCK = 32 };
+    char *t = to;
+    const char *f = from;
+    for (; rows; rows--, t += to_pitch, f += from_pitch) {
+        if (ahead && from_pitch != bytes)
+            prefetch(f + ahead * from_pitch, bytes);
+        if (bytes < BLOCK) {
+            memcpy(t, f, bytes);
+            continue;
+        }
+        for (ptrdiff_t i = 0; i < bytes - BLOCK; i += BLOCK)
+            memcpy(t + i, f + i, BLOCK);
+        memcpy(t + bytes - BLOCK, f + bytes - BLOCK, BLOCK);
+    }
+}
+
 /* memcpy past the caches: an ordinary store reads the line that it overwrites first. Pays only for what the
  * caches would not have kept. Call stream_end() before another thread looks. */
 static inline void stream_copy(void *to, const void *from, size_t bytes)
