@@ -238,6 +238,31 @@ def test_float64_gradients_at_the_ends_of_the_range(n, scale):
         assert reference.ulp_error(result, expected, reference.largest(g, y)) <= 2
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("n", [5, 100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda t: t.__name__)
+def test_sums_and_dst_of_any_size(n, dtype, axis):
+    """Rows whose sum is huge, tiny or nothing, and dst above 0, beside ordinary ones."""
+    rng = np.random.default_rng(10)
+    tiny, huge = (-120, 90) if dtype == np.float32 else (-1000, 900)
+    exponent = rng.choice([tiny, tiny // 2, 0, 0, 0, huge // 2, huge], size=(300, 1))
+    g = np.ldexp(rng.normal(size=(300, n)), exponent).astype(dtype)
+    g[::7, 1:] = 0
+    g[::7, 0] = 0
+    dst = (-np.abs(rng.normal(size=(300, n))) * rng.choice([1, 20], size=(300, 1))).astype(dtype)
+    dst[::5, -1] = rng.choice([0.5, 35, 45, 80], size=60)
+    y = np.exp(dst.astype(reference.LONG))
+    at = reference.largest(g, y)
+    fits = at < np.finfo(dtype).max / 4
+    assert fits.mean() > 0.9
+    if axis == 0:
+        result = fastlsm.log_softmax_backward(g.T.copy(), dst=dst.T.copy(), axis=0).T
+    else:
+        result = fastlsm.log_softmax_backward(g, dst=dst)
+    expected = reference.backward_from_softmax(g, y)
+    assert reference.ulp_error(result[fits], expected[fits], at[fits]) <= 2
+
+
 @pytest.mark.parametrize("dtype", [np.float16, bfloat16], ids=str)
 @pytest.mark.parametrize("n", [2, 300])
 def test_infinities_from_float64_to_16_bits(n, dtype):
