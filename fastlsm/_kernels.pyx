@@ -696,6 +696,8 @@ cdef inline void exp_part(const Line* src, int type, Py_ssize_t start, Py_ssize_
     for b in range(blocks(stop - start, CHUNK)):
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
+        if src.next != NULL:
+            prefetch(src.next + j * src.op.n, w * src.op.n)
         x = load_chunk(src, j, w, <real*> scratch)
         if kept != NULL:
             e = kept + j
@@ -748,7 +750,7 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
         w = min(CHUNK, stop - j)
         if diff_dst.next != NULL:
             prefetch(diff_dst.next + j * diff_dst.op.n, w * diff_dst.op.n)
-        if src.next != NULL:
+        if src.next != NULL and p.form == BACKWARD_DST:     # else exp_part has asked
             prefetch(src.next + j * src.op.n, w * src.op.n)
         if kept != NULL:
             e = kept + j
