@@ -96,6 +96,12 @@ static inline void NAME(store_one)(void *y, ptrdiff_t i, REAL value, int type)
     ((REAL *)y)[i] = value;
 }
 
+/* Room for elements of any type: stores by memcpy alias them all. */
+ALWAYS_INLINE void NAME(fill)(VECTOR *room, VECTOR with, int count)
+{
+    EACH memcpy(room + k, &with, sizeof with);
+}
+
 /* A loop over n elements of `step`, which computes `count` vectors of y from those of g and x: several at a time, then
  * as few as there are. What is then left is computed with elements before it once more, which is why y must not lie where
  * g or x does, or if that can not be in vectors of its own. */
@@ -109,7 +115,9 @@ static inline void NAME(store_one)(void *y, ptrdiff_t i, REAL value, int type)
         i = n - AT(FEW); \
         step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * column, FEW); \
     } else if (i < n) { \
-        VECTOR rest[3][2] = { { SPLAT(0), SPLAT(0) }, { SPLAT(0), SPLAT(0) } }; \
+        VECTOR rest[3][2]; \
+        NAME(fill)(rest[0], SPLAT(0), 2); \
+        NAME(fill)(rest[1], SPLAT(0), 2); \
         memcpy(rest[0], SKIP(g, i), BYTES(n - i)); \
         memcpy(rest[1], SKIP(x, i), BYTES(n - i)); \
         step(rest[2], rest[0], rest[1], of + i * column, FEW); \
@@ -468,8 +476,7 @@ ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, cons
         VECTOR rest[few * 2];
         const void *from = SKIP(x, i);
         if (n - i < LANE_COUNT * FEW) {
-            for (int k = 0; k < few * FEW; k++)
-                rest[k] = NAME(minus_infinity)(type);
+            NAME(fill)(rest, NAME(minus_infinity)(type), few * 2);
             memcpy(rest, from, BYTES(n - i));
             from = rest;
         }
