@@ -7,17 +7,18 @@ A. The formulas, along the middle axis, of length n:
        dst form      diff_src = diff_dst - exp(dst) * S                       S = sum(diff_dst)
        src form      diff_src = diff_dst - exp(src - m) * (S / sum(exp(src - m)))
 
-   The three end in one of two element-wise loops, `x - m - L` or `g - exp(x - shift) * 2**-K * f`,
-   with constants of the row that passes over it before have found: see `Row`.
+   The three end in one of three element-wise loops, `x - m - L`, `g - exp(x - shift) * 2**-K * f` or
+   `g + exp(x) * f` (vexp.h), with constants of the row that passes over it before have found: see `Row`.
 
 B. Load, compute, store. `load_into` and `store` know dtypes and strides, decide once a block and
    convert; compute loops run on adjacent float (or double) in the first-level cache and know neither.
    So every layout and dtype gets the same bits by construction. An operand that is adjacent and of the
-   arithmetic's type already is used where it lies. The loops with an exp are in loops.h, in vectors.
+   arithmetic's type already is used where it lies. The loops are in loops.h, in vectors.
 
-C. Two walks. *rows*: vectors run along the axis, a row after the other; one long row is cut into parts, for all
-   threads. *columns*: vectors run across neighbouring rows, a tile of them after the other, for an axis that is
-   not the nearest in memory, and for very short rows, which are turned (turn.h) on loading.
+C. Two walks. *rows*: vectors run along the axis, a row after the other, or some short ones together, their
+   constants in vectors too; one long row is cut into parts, for all threads. *columns*: vectors run across
+   neighbouring rows, a tile of them after the other, for an axis that is not the nearest in memory, and for very
+   short rows, which are turned (turn.h) on loading.
 
 D. The same bits in both walks, on every instruction set, with any number of threads. A row is cut into
    parts at places that depend on n alone (`part_length`). In a part, element j is added to lane j % 16;
@@ -109,10 +110,10 @@ cdef extern from "loops.h" nogil:
         void* y, const void* g, const double* e, Py_ssize_t n, const double* of, int type) noexcept
     bint set_dst_constants_f32(float* of, Py_ssize_t stride, double hi, double lo) noexcept
     bint set_dst_constants_f64(double* of, Py_ssize_t stride, double hi, double lo) noexcept
-    void backward_dst_row_f32(void* y, const void* g, const void* x, Py_ssize_t n, const float* of, double hi, double lo,
-                              int type) noexcept
-    void backward_dst_row_f64(void* y, const void* g, const void* x, Py_ssize_t n, const double* of, double hi, double lo,
-                              int type) noexcept
+    void backward_dst_row_f32(void* y, const void* g, const void* x, Py_ssize_t n, const float* of, double hi,
+                              double lo, int type) noexcept
+    void backward_dst_row_f64(void* y, const void* g, const void* x, Py_ssize_t n, const double* of, double hi,
+                              double lo, int type) noexcept
     void backward_src_row_f32(
         void* y, const void* g, const void* x, Py_ssize_t n, const float* of, int type) noexcept
     void backward_src_row_f64(
@@ -612,7 +613,7 @@ cdef inline bint is_ready(const Problem* p, const Operand* op, const real* like)
 
 cdef inline Line line_at(const Problem* p, const Operand* op, Py_ssize_t index, Py_ssize_t ahead,
                          real* keep) noexcept nogil:
-    """Row `index`; one that is short is loaded into `keep` unless it is ready. The one `ahead` of it will be asked for."""
+    """Row `index`; one that is short is loaded into `keep` unless it is ready. That `ahead` of it is asked for."""
     cdef Line line
     line.op = op
     line.data = locate(p, op, index)
@@ -845,7 +846,8 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Workspace* w, const real* 
     stream_end()
 
 
-cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w, const real* like) noexcept nogil:
+cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w,
+                    const real* like) noexcept nogil:
     """`count` short rows that can be computed on where they lie: their constants are computed side by side."""
     cdef real* constants = <real*> w.constants
     cdef real* e = NULL
@@ -1136,9 +1138,11 @@ cdef inline void backward_src_columns(
 cdef inline void backward_dst_columns(real* y, const real* g, const real* x, Py_ssize_t n, const Workspace* w,
                                       bint extreme) noexcept nogil:
     if real is float:
-        backward_dst_columns_f32(y, g, x, n, <const float*> w.constants, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
+        backward_dst_columns_f32(
+            y, g, x, n, <const float*> w.constants, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
     else:
-        backward_dst_columns_f64(y, g, x, n, <const double*> w.constants, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
+        backward_dst_columns_f64(
+            y, g, x, n, <const double*> w.constants, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
 
 
 cdef inline Py_ssize_t slab_height(Py_ssize_t n, Py_ssize_t j, Py_ssize_t pitch) noexcept nogil:

@@ -15,6 +15,8 @@ enum { LIMIT(TOGETHER) = LANE_COUNT / WIDTH > 4 ? LANE_COUNT / WIDTH : 4, LIMIT(
 /* Vectors that go together at least. Those of bfloat16 come in pairs, the elements of even number and those of odd
  * number: each is half of a 32-bit word, and one operation makes it a float. */
 #define FEW (type == ITEM_BF16 ? 2 : 1)
+/* Vectors that meet all lanes, and each of them as often. */
+#define ROUND (LANE_COUNT / WIDTH > FEW ? LANE_COUNT / WIDTH : FEW)
 /* What the compiler is to make once for each type. */
 #if MANTISSA == 23
 #define FOR_EACH_TYPE(call) \
@@ -330,11 +332,11 @@ ALWAYS_INLINE void NAME(add_to_lanes_typed)(f64_vector *hi, f64_vector *lo, VECT
 ALWAYS_INLINE ptrdiff_t NAME(sum_loop)(const void *x, ptrdiff_t n, f64_vector *hi, f64_vector *lo, int type)
 {
     ptrdiff_t i = 0;
-    for (; i + LANE_COUNT * FEW <= n; i += LANE_COUNT * FEW)
+    for (; i + AT(ROUND) <= n; i += AT(ROUND))
         if (type == ITEM_REAL)
             NAME(add_row)(hi, lo, (const REAL *)x + i, LANE_VECTORS);
         else
-            for (int k = 0; k < LANE_COUNT / WIDTH * FEW; k++)
+            for (int k = 0; k < ROUND; k++)
                 NAME(add_to_lanes_typed)(hi, lo, LOAD(SKIP(x, i), k), k, type);
     if (type == ITEM_REAL) {
         NAME(add_row)(hi, lo, (const REAL *)x + i, (n - i) / WIDTH_F64);
@@ -471,16 +473,15 @@ ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, cons
     else
         for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP))
             NAME(exp_step)(NULL, SKIP(x, i), of, hi, lo, &ties, type, LIMIT(TOGETHER));
-    for (; i < n; i += LANE_COUNT * FEW) {  /* the last may have to be filled up: exp(-inf) is 0, and adding 0 changes no bit */
-        enum { few = LANE_COUNT / WIDTH };
-        VECTOR rest[few * 2];
+    for (; i < n; i += AT(ROUND)) {         /* the last may have to be filled up: exp(-inf) is 0, and adding 0 changes no bit */
+        VECTOR rest[LIMIT(TOGETHER)];
         const void *from = SKIP(x, i);
-        if (n - i < LANE_COUNT * FEW) {
-            NAME(fill)(rest, NAME(minus_infinity)(type), few * 2);
+        if (n - i < AT(ROUND)) {
+            NAME(fill)(rest, NAME(minus_infinity)(type), ROUND);
             memcpy(rest, from, BYTES(n - i));
             from = rest;
         }
-        NAME(exp_step)(e ? e + i : NULL, from, of, hi, lo, &ties, type, few * FEW);
+        NAME(exp_step)(e ? e + i : NULL, from, of, hi, lo, &ties, type, ROUND);
     }
     for (int k = 0; k < WIDTH; k++)
         count += (ptrdiff_t)ties[k];
@@ -553,6 +554,7 @@ static void NAME(exp_columns)(REAL *terms, REAL *x, ptrdiff_t n, const REAL *of,
 #undef BYTES
 #undef SKIP
 #undef FEW
+#undef ROUND
 #undef LOOP
 #undef REDUCE
 #undef FOR_EACH_TYPE

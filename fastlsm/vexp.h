@@ -6,13 +6,10 @@
  *
  *     exp(x) * 2^-K  =  2^(k - K) * (1 + (r + r^2 q(r)))
  *
- * q is a minimax polynomial of (e^r - 1 - r) / r^2. k comes from adding magic = 1.5 * 2^23 - K (2^52
- * for double): the sum's last bits are the integer k - K, which shifted into the exponent's place
- * scale by 2^(k - K). So K costs nothing, and it may differ from row to row.
- *
- * The caller chooses lo and hi: below lo the result is 0, above hi it is infinite. It must hold, nearly, that lo >= (K - 126) ln 2, and that hi < (K + 128) ln 2; for double, 1022 and 1024. Where all results stay below
- * 2^127, the scale can be a factor: with the exponent's bias added to magic, the shifted bits are 2^(k - K) itself, and NaN
- * stays NaN.
+ * q is a minimax polynomial of (e^r - 1 - r) / r^2. k comes from adding magic = 1.5 * 2^23 + 127 - K (2^52 and 1023
+ * for double): the sum's last bits are the integer k - K and the exponent's bias, which shifted into the exponent's
+ * place are 2^(k - K). So K costs nothing, and it may differ from row to row. x is first raised to (K - 127) ln 2, where
+ * that power of two is 0, and so is the result; NaN stays NaN. All results must stay below 2^127.
  */
 #ifndef FASTLSM_VEXP_H
 #define FASTLSM_VEXP_H
@@ -40,7 +37,7 @@ static inline double fma_f64(double a, double b, double c) { return a * b + c; }
 #define LOG2_E 1.4426950408889634074
 #define LN_2 0.69314718055994530942
 
-/* Largest x with a finite exp(x) and, nearly, smallest with a normal one. */
+/* Largest x with a finite exp(x) and, nearly, smallest with a normal one: for backward_dst_*. */
 #define EXP_F32_HI 0x1.62e42ep+6f
 #define EXP_F32_LO -0x1.5d58ap+6f
 #define EXP_F64_HI 0x1.62e42fefa39efp+9
