@@ -13,15 +13,29 @@
 #include <arm_neon.h>
 #endif
 
-#include "half.h"
+#include "vexp.h"
 
-#if defined(__AVX512F__)
-enum { VECTOR_BYTES = 64 };
+/* With FASTLSM_VECTOR_BYTES given, vectors of that many, without intrinsics: slow, but the wider levels' index
+ * arithmetic can be tested on processors that lack them. */
+#if defined(FASTLSM_VECTOR_BYTES)
+#define ON_OTHER
+#elif defined(__AVX512F__)
+#define ON_AVX512
+#define FASTLSM_VECTOR_BYTES 64
 #elif defined(__AVX2__)
-enum { VECTOR_BYTES = 32 };
+#define ON_AVX2
+#define FASTLSM_VECTOR_BYTES 32
+#elif defined(__SSE2__)
+#define ON_SSE2
+#define FASTLSM_VECTOR_BYTES 16
+#elif defined(__aarch64__)
+#define ON_NEON
+#define FASTLSM_VECTOR_BYTES 16
 #else
-enum { VECTOR_BYTES = 16 };
+#define ON_OTHER
+#define FASTLSM_VECTOR_BYTES 16
 #endif
+enum { VECTOR_BYTES = FASTLSM_VECTOR_BYTES };
 enum { WIDTH_F32 = VECTOR_BYTES / sizeof(float), WIDTH_F64 = VECTOR_BYTES / sizeof(double) };
 
 typedef float f32_vector __attribute__((vector_size(VECTOR_BYTES)));
@@ -29,61 +43,54 @@ typedef double f64_vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint32_t u32_vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint64_t u64_vector __attribute__((vector_size(VECTOR_BYTES)));
 
-/* One intrinsic of three instruction sets, or what is done for each element. */
-#if defined(__AVX512F__)
-#define PICK(avx512, avx2, sse2, neon, other) avx512
-#elif defined(__AVX2__)
-#define PICK(avx512, avx2, sse2, neon, other) avx2
-#elif defined(__SSE2__)
-#define PICK(avx512, avx2, sse2, neon, other) sse2
-#elif defined(__aarch64__)
-#define PICK(avx512, avx2, sse2, neon, other) neon
+/* One intrinsic of four instruction sets, or what is done for each element. */
+#if defined(ON_AVX512)
+#define PICK(avx512, avx2, sse2, neon, other) return avx512;
+#elif defined(ON_AVX2)
+#define PICK(avx512, avx2, sse2, neon, other) return avx2;
+#elif defined(ON_SSE2)
+#define PICK(avx512, avx2, sse2, neon, other) return sse2;
+#elif defined(ON_NEON)
+#define PICK(avx512, avx2, sse2, neon, other) return neon;
 #else
-#define PICK(avx512, avx2, sse2, neon, other) other
+#define PICK(avx512, avx2, sse2, neon, other) \
+    for (size_t i = 0; i < sizeof a / sizeof a[0]; i++) \
+        a[i] = other; \
+    return a;
 #endif
 
 /* a * b + c, rounded once where the processor can. */
 static inline f32_vector fma_vector_f32(f32_vector a, f32_vector b, f32_vector c)
 {
-    return PICK(_mm512_fmadd_ps(a, b, c), _mm256_fmadd_ps(a, b, c), a * b + c, vfmaq_f32(c, a, b), a * b + c);
+    PICK(_mm512_fmadd_ps(a, b, c), _mm256_fmadd_ps(a, b, c), a * b + c, vfmaq_f32(c, a, b), fma_f32(a[i], b[i], c[i]))
 }
 
 static inline f64_vector fma_vector_f64(f64_vector a, f64_vector b, f64_vector c)
 {
-    return PICK(_mm512_fmadd_pd(a, b, c), _mm256_fmadd_pd(a, b, c), a * b + c, vfmaq_f64(c, a, b), a * b + c);
+    PICK(_mm512_fmadd_pd(a, b, c), _mm256_fmadd_pd(a, b, c), a * b + c, vfmaq_f64(c, a, b), fma_f64(a[i], b[i], c[i]))
 }
 
 /* a > b ? a : b, so that a NaN in a is passed over. */
 static inline f32_vector max_vector_f32(f32_vector a, f32_vector b)
 {
-#ifdef __SSE2__
-    return PICK(_mm512_max_ps(a, b), _mm256_max_ps(a, b), _mm_max_ps(a, b), a, a);
-#else
-    u32_vector more = (u32_vector)(a > b);
-    return (f32_vector)(((u32_vector)a & more) | ((u32_vector)b & ~more));
-#endif
+    PICK(_mm512_max_ps(a, b), _mm256_max_ps(a, b), _mm_max_ps(a, b), vbslq_f32(vcgtq_f32(a, b), a, b), a[i] > b[i] ? a[i] : b[i])
 }
 
 static inline f64_vector max_vector_f64(f64_vector a, f64_vector b)
 {
-#ifdef __SSE2__
-    return PICK(_mm512_max_pd(a, b), _mm256_max_pd(a, b), _mm_max_pd(a, b), a, a);
-#else
-    u64_vector more = (u64_vector)(a > b);
-    return (f64_vector)(((u64_vector)a & more) | ((u64_vector)b & ~more));
-#endif
+    PICK(_mm512_max_pd(a, b), _mm256_max_pd(a, b), _mm_max_pd(a, b), vbslq_f64(vcgtq_f64(a, b), a, b), a[i] > b[i] ? a[i] : b[i])
 }
 
 /* The two halves of a vector as double. */
 static inline void widen_halves(f64_vector *halves, f32_vector x)
 {
-#if defined(__AVX512F__)
+#if defined(ON_AVX512)
     halves[0] = _mm512_cvtps_pd(_mm512_castps512_ps256(x));
     halves[1] = _mm512_cvtps_pd(_mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1)));
-#elif defined(__AVX2__)
+#elif defined(ON_AVX2)
     halves[0] = _mm256_cvtps_pd(_mm256_castps256_ps128(x));
     halves[1] = _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1));
-#elif defined(__SSE2__)
+#elif defined(ON_SSE2)
     halves[0] = _mm_cvtps_pd(x);
     halves[1] = _mm_cvtps_pd(_mm_movehl_ps(x, x));
 #else
@@ -94,6 +101,7 @@ static inline void widen_halves(f64_vector *halves, f32_vector x)
 #endif
 }
 
+/* Is there a bit in a mask? */
 static inline int any(u64_vector mask)
 {
     uint64_t of[VECTOR_BYTES / 8], found = 0;
@@ -125,11 +133,11 @@ static inline void store_f64(double *at, f64_vector x) { memcpy(at, &x, sizeof x
 
 static inline f64_vector load_as_f64(const float *at)
 {
-#if defined(__AVX512F__)
+#if defined(ON_AVX512)
     return _mm512_cvtps_pd(_mm256_loadu_ps(at));
-#elif defined(__AVX2__)
+#elif defined(ON_AVX2)
     return _mm256_cvtps_pd(_mm_loadu_ps(at));
-#elif defined(__SSE2__)
+#elif defined(ON_SSE2)
     return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)at)));
 #else
     f64_vector x;
@@ -166,9 +174,9 @@ static inline void store_bf16(bf16 *at, f32_vector even, f32_vector odd)
 static inline f32_vector load_f16(const f16 *at)
 {
     f32_vector x;
-#if defined(__AVX512F__)
+#if defined(ON_AVX512)
     x = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)at));
-#elif defined(__F16C__)
+#elif defined(ON_AVX2)
     x = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)at));
 #else
     for (int i = 0; i < WIDTH_F32; i++)
@@ -179,9 +187,9 @@ static inline f32_vector load_f16(const f16 *at)
 
 static inline void store_f16(f16 *at, f32_vector x)
 {
-#if defined(__AVX512F__)
+#if defined(ON_AVX512)
     _mm256_storeu_si256((__m256i *)at, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
-#elif defined(__F16C__)
+#elif defined(ON_AVX2)
     _mm_storeu_si128((__m128i *)at, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 #else
     for (int i = 0; i < WIDTH_F32; i++)
