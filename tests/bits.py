@@ -1,7 +1,7 @@
 """The bits of the results of fixed problems, as one hash a case.
 
-bits.txt holds those that every level with fused multiply-add must give, on every machine. Make it anew after a deliberate
-change of the arithmetic, and after nothing else:
+bits.txt holds those that every level with fused multiply-add must give, on every machine. Make it anew after a
+deliberate change of the arithmetic, and after nothing else:
 
     python tests/bits.py > tests/bits.txt
 """
