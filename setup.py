@@ -5,7 +5,7 @@ FASTLSM_OPENMP=0      build without OpenMP, as where the compiler has none
 """
 
 import os
-import platform
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -22,7 +22,7 @@ X86_64 = {
     "v3": ["-march=x86-64-v3"],
     "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
 }
-MACHINE = platform.machine().lower()
+MACHINE = sysconfig.get_platform().rpartition("-")[2]  # also where another than the host's is compiled for
 if MACHINE in ("x86_64", "amd64"):
     LEVELS = X86_64
 elif MACHINE in ("arm64", "aarch64"):

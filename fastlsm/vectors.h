@@ -93,7 +93,11 @@ static inline void widen_halves(f64_vector *halves, f32_vector x)
 #elif defined(ON_SSE2)
     halves[0] = _mm_cvtps_pd(x);
     halves[1] = _mm_cvtps_pd(_mm_movehl_ps(x, x));
+#elif defined(__aarch64__)
+    halves[0] = vcvt_f64_f32(vget_low_f32(x));
+    halves[1] = vcvt_high_f64_f32(x);
 #else
+    halves[0] = halves[1] = (f64_vector){0};               /* or gcc sees elements that are not initialised */
     for (int i = 0; i < WIDTH_F64; i++) {
         halves[0][i] = x[i];
         halves[1][i] = x[WIDTH_F64 + i];

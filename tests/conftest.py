@@ -1,6 +1,8 @@
 """Fixtures that every file uses. The numeric tests run once on each instruction set of this processor."""
 
 import importlib
+import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -33,4 +35,14 @@ def isa(request):
 
 @pytest.fixture
 def rng():
-    return np.random.default_rng(20)
+    """Random numbers; where a test runs in several threads, others in each."""
+    seeds = itertools.count(20)
+
+    class PerThread(threading.local):
+        def __init__(self):
+            self.generator = np.random.default_rng(next(seeds))
+
+        def __getattr__(self, name):
+            return getattr(self.generator, name)
+
+    return PerThread()

@@ -4,6 +4,8 @@
 results that are float64 themselves. `ulp_error` says how far a result is off.
 """
 
+import threading
+
 import ml_dtypes
 import mpmath
 import numpy as np
@@ -72,13 +74,15 @@ def ulp_error(result, expected, at):
 
 # ------------------------------------------------------------------------------------------- with mpmath
 
+_MPMATH = threading.Lock()  # its precision is the whole process's
+
 
 def exact_row(src, diff_dst=None, normalise=True):
     """One float64 row in 60 digits: its log_softmax, or its gradient and the largest number in the formula.
 
     Each comes as a list of mpmath numbers; with `normalise` false `src` is dst.
     """
-    with mpmath.workdps(60):
+    with _MPMATH, mpmath.workdps(60):
         x = [mpmath.mpf(float(v)) for v in src]
         m = max(x) if normalise else 0
         e = [mpmath.exp(v - m) for v in x]
@@ -97,5 +101,5 @@ def exact_row(src, diff_dst=None, normalise=True):
 def exact_ulp_error(result, expected, at):
     """ulp_error for a row of mpmath numbers."""
     units = [float(unit(float(v), result.dtype)) for v in at]
-    with mpmath.workdps(60):
+    with _MPMATH, mpmath.workdps(60):
         return max(float(abs(mpmath.mpf(float(r)) - e) / u) for r, e, u in zip(result, expected, units, strict=True))

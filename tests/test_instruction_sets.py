@@ -16,9 +16,9 @@ def python(code, **environment):
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd="/",
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
     )
 
 
@@ -35,13 +35,41 @@ def test_a_level_can_be_forced(level):
     assert done.stdout == f"fastlsm._kernels_{level} [-0.69314718 -0.69314718]\n", done.stderr
 
 
-@pytest.mark.parametrize("level", ["v5", "V4", "avx2", "arm65", "generic v4"])
+@pytest.mark.parametrize(
+    "level",
+    [
+        *("v5", "V4", "avx2", "arm65", "generic v4", " v3", "v3 ", "v3\n", "v3,baseline", ".", "v3.so"),
+        *("../v3", "v3/../v3", "/tmp/v3", "fastlsm._kernels_v3", "v\xb3", "\udcff"),
+    ],
+    ids=ascii,
+)
 def test_an_unknown_level_is_an_import_error(level):
+    """Whatever the variable holds, no file is looked for by it."""
     done = python("import fastlsm", FASTLSM_ISA=level)
     last = done.stderr.splitlines()[-1]
     assert last == (
         f"ImportError: FASTLSM_ISA={level!r}: there is no such level; there is {', '.join(conftest.LEVELS)}"
     )
+
+
+def test_nothing_is_loaded_from_the_working_directory(tmp_path):
+    """Python itself looks there with -c and -m, so this runs a script that lies elsewhere."""
+    here = tmp_path / "here"
+    for name in (
+        "numpy",
+        "fastlsm",
+        "ml_dtypes",
+        "_api",
+        "_runtime",
+        *(f"_kernels_{level}" for level in _runtime.LEVELS),
+    ):
+        folder = here / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("raise SystemExit('loaded from the working directory')")
+    script = tmp_path / "script.py"
+    script.write_text("import fastlsm, ml_dtypes, numpy\nfastlsm.log_softmax(numpy.zeros(9, ml_dtypes.bfloat16))")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=here)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_level_that_the_processor_lacks_is_an_import_error(monkeypatch):

@@ -18,7 +18,10 @@ def available_memory():
         return 0
 
 
-pytestmark = pytest.mark.skipif(available_memory() < NEEDED, reason="not enough free memory")
+pytestmark = [
+    pytest.mark.skipif(available_memory() < NEEDED, reason="not enough free memory"),
+    pytest.mark.thread_unsafe(reason="takes gigabytes"),
+]
 
 
 def test_one_row():

@@ -42,6 +42,7 @@ def _in_child(x, queue):
     queue.put(fastlsm.log_softmax(x))
 
 
+@pytest.mark.thread_unsafe(reason="forks")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_computes(rng):
     x = rng.normal(size=(300, 1000))
