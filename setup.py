@@ -2,6 +2,7 @@
 
 FASTLSM_STRICT=1      warnings of Cython and of the C compiler are errors (what CI does)
 FASTLSM_OPENMP=0      build without OpenMP, as where the compiler has none
+FASTLSM_VECTOR_BYTES  the width of vectors, which are then computed element by element: to test wider ones than the processor's
 """
 
 import os
@@ -33,6 +34,8 @@ else:
 # No contraction that the source does not ask for, so that every level gives the same bits, and never
 # -ffast-math, which gives other bits and sets flush-to-zero for the whole process.
 FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-g0"]
+if os.environ.get("FASTLSM_VECTOR_BYTES"):
+    FLAGS += ["-DFASTLSM_VECTOR_BYTES=" + os.environ["FASTLSM_VECTOR_BYTES"], "-Wno-psabi"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"] if STRICT else []
 
 
