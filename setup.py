@@ -2,7 +2,7 @@
 
 FASTLSM_STRICT=1      warnings of Cython and of the C compiler are errors (what CI does)
 FASTLSM_OPENMP=0      build without OpenMP, as where the compiler has none
-FASTLSM_VECTOR_BYTES  the width of vectors, which are then computed element by element: to test wider ones than the processor's
+FASTLSM_VECTOR_BYTES  vectors of this width, computed element by element: to test wider ones than the processor's
 """
 
 import os
