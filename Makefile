@@ -1,5 +1,5 @@
 # `make build` once, in a virtual environment; then any of the others.
-.PHONY: build test lint bench example clean
+.PHONY: build test parallel emulate lint bench example clean
 
 build:  ## compile the kernels in place; again after a change to a .pyx or .h
 	pip install --editable '.[test,lint,bench,examples]'
@@ -7,6 +7,13 @@ build:  ## compile the kernels in place; again after a change to a .pyx or .h
 test:
 	pytest
 	pytest --doctest-modules --pyargs fastlsm
+
+parallel:  ## each test in four threads at once
+	pytest --parallel-threads=4
+
+emulate:  ## hours: the numeric tests on an old x86-64 and on arm64, on Debian as root
+	.ci/emulate old
+	.ci/emulate arm64
 
 lint:
 	ruff check .
