@@ -1,8 +1,8 @@
-from typing import Any, SupportsIndex, TypeVar, overload
+from typing import Any, Literal, SupportsIndex, TypeVar, overload
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["log_softmax", "log_softmax_backward"]
+__all__ = ["get_num_threads", "log_softmax", "log_softmax_backward", "set_num_threads", "show_config"]
 __version__: str
 
 _Out = TypeVar("_Out", bound=NDArray[Any])
@@ -69,3 +69,9 @@ def log_softmax_backward(
     dtype: DTypeLike | None = None,
     num_threads: SupportsIndex | None = None,
 ) -> _Out: ...
+def get_num_threads() -> int: ...
+def set_num_threads(num_threads: SupportsIndex | None) -> None: ...
+@overload
+def show_config(mode: Literal["stdout"] = "stdout") -> None: ...
+@overload
+def show_config(mode: Literal["dicts"]) -> dict[str, dict[str, Any]]: ...

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.exceptions import AxisError
 
 from fastlsm._layout import has_overlapping_elements, is_same_memory, plan
-from fastlsm._runtime import kernels, threads_for
+from fastlsm._runtime import kernels
+from fastlsm._threads import threads_for
 
 _LOG_SOFTMAX = int(kernels.Form.LOG_SOFTMAX)
 _BACKWARD_SRC = int(kernels.Form.BACKWARD_SRC)
@@ -34,7 +35,7 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
     dtype : dtype, optional
         The result's dtype where `out` is not given; by default `src`'s. Byte order is always native.
     num_threads : int, optional
-        At most so many threads; by default as many as OpenMP would take. The result does not depend on it.
+        At most so many threads; by default `get_num_threads` of them. The result does not depend on it.
 
     Returns
     -------
@@ -50,6 +51,8 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
         If `out` is read-only or has another shape, or `num_threads` is below 1.
     numpy.exceptions.AxisError
         If `axis` is out of bounds, as any axis is for a 0-d `src`.
+    KeyboardInterrupt
+        Or what else a signal's handler raises during a long call; `out` is then partly written.
 
     See Also
     --------
@@ -122,7 +125,7 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
         The result's dtype where `out` is not given; by default the operands' common one (for bfloat16 with
         float16, float32).
     num_threads : int, optional
-        At most so many threads; by default as many as OpenMP would take. The result does not depend on it.
+        At most so many threads; by default `get_num_threads` of them. The result does not depend on it.
 
     Returns
     -------
@@ -140,6 +143,8 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
         `num_threads` is below 1.
     numpy.exceptions.AxisError
         If `axis` is out of bounds, as any axis is for 0-d operands.
+    KeyboardInterrupt
+        Or what else a signal's handler raises during a long call; `out` is then partly written.
 
     See Also
     --------

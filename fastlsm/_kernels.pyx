@@ -44,6 +44,10 @@ from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY, fabs, floor
 from libc.string cimport memcmp, memcpy
 
+import _thread
+import os
+import threading
+
 import numpy
 
 
@@ -151,9 +155,12 @@ cdef extern from "traffic.h" nogil:
     void stream_copy(void* to, const void* source, size_t bytes) noexcept
     void stream_end() noexcept
 
-cdef extern from "threads.h" nogil:
+cdef extern from "openmp.h" nogil:
     const int FASTLSM_OPENMP
-    int fastlsm_max_threads() noexcept
+    int openmp_max_threads() noexcept
+    int openmp_processors() noexcept
+    bint openmp_in_parallel() noexcept
+    const char* openmp_library() noexcept
 
 cdef extern from "cpu.h":
     const char* FASTLSM_COMPILER
@@ -203,6 +210,7 @@ cdef enum:
     MIN_PART = 16384
     MAX_PARTS = 64
     MAX_LOOPS = 62
+    LONG = 1 << 24              # elements for each thread from which on signals are answered
 
 
 cdef struct Operand:
@@ -217,6 +225,7 @@ cdef struct Operand:
 
 cdef struct Problem:
     Form form
+    volatile bint stopped       # the call is to end at once; what is written does not matter any more
     int type                    # the elements that rows compute on where they lie, if all are adjacent: loops.h
     Py_ssize_t outer, n, inner  # extents
     int ndim                    # axes outside `outer` that could not be merged into it, and
@@ -605,6 +614,7 @@ cdef struct Line:               # a row of an operand
     const char* next            # the row that follows, to be asked for ahead, or NULL
     Py_ssize_t size             # of an element of data
     bint loaded                 # data can be computed on
+    const volatile bint* stopped
 
 
 cdef inline bint is_ready(const Problem* p, const Operand* op, const real* like) noexcept nogil:
@@ -620,6 +630,7 @@ cdef inline Line line_at(const Problem* p, const Operand* op, Py_ssize_t index, 
     line.data = locate(p, op, index)
     line.size = op.itemsize
     line.next = NULL
+    line.stopped = &p.stopped
     if ahead and op.large and op.n == op.itemsize and (index if p.ndim == 0 else index % p.outer) + ahead < p.outer:
         line.next = line.data + ahead * op.outer
     line.loaded = is_ready(p, op, <const real*> keep)
@@ -657,6 +668,8 @@ cdef inline Sum sum_part(
     clear_lanes(hi)
     clear_lanes(lo)
     for b in range(blocks(stop - start, CHUNK)):
+        if line.stopped[0]:
+            break
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         x = load_chunk(line, j, w, <real*> scratch)
@@ -676,6 +689,8 @@ cdef inline double max_part(
     cdef Py_ssize_t b, j, w
     cdef const void* x
     for b in range(blocks(stop - start, CHUNK)):
+        if line.stopped[0]:
+            break
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         x = load_chunk(line, j, w, <real*> scratch)
@@ -696,6 +711,8 @@ cdef inline void exp_part(const Line* src, int type, Py_ssize_t start, Py_ssize_
     clear_lanes(lo)
     part.ties = 0
     for b in range(blocks(stop - start, CHUNK)):
+        if src.stopped[0]:
+            break
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         if src.next != NULL:
@@ -748,6 +765,8 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
     # Elements are computed again where dst was out of range, so it must not be written over what it is read from.
     cdef bint direct = as_it_is and not streamed and out != src.data and out != diff_dst.data
     for b in range(blocks(stop - start, CHUNK)):
+        if src.stopped[0]:
+            break
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         if diff_dst.next != NULL:
@@ -935,6 +954,16 @@ cdef void split_row(const Problem* p, Py_ssize_t index, int threads, const real*
         stream_end()
 
 
+cdef inline void rows_from(const Problem* p, Py_ssize_t first, Py_ssize_t count, Py_ssize_t together,
+                           Workspace* workspace, const real* like) noexcept nogil:
+    if p.stopped:
+        return
+    if together > 1:
+        some_rows(p, first, min(together, count - first), workspace, like)
+    else:
+        one_row(p, first, workspace, like)
+
+
 cdef void rows(const Problem* p, Py_ssize_t count, Py_ssize_t together, Workspace* workspaces, int threads,
                const real* like) noexcept nogil:
     """`together` of them at a time."""
@@ -944,16 +973,10 @@ cdef void rows(const Problem* p, Py_ssize_t count, Py_ssize_t together, Workspac
             split_row(p, i, threads, like)
     elif threads > 1:
         for i in prange(blocks(count, together), schedule="static", num_threads=threads):
-            if together > 1:
-                some_rows(p, i * together, min(together, count - i * together), workspaces + threadid(), like)
-            else:
-                one_row(p, i, workspaces + threadid(), like)
-    elif together > 1:                      # a team of one costs as much as a small problem
+            rows_from(p, i * together, count, together, workspaces + threadid(), like)
+    else:                                   # a team of one costs as much as a small problem
         for i in range(blocks(count, together)):
-            some_rows(p, i * together, min(together, count - i * together), workspaces, like)
-    else:
-        for i in range(count):
-            one_row(p, i, workspaces, like)
+            rows_from(p, i * together, count, together, workspaces, like)
 
 
 # --------------------------------------------------------------------------------------------- columns
@@ -1190,7 +1213,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
 
     # First pass: the sum of diff_dst and the maximum of src.
     j = 0
-    while j < n:
+    while j < n and not p.stopped:
         height = slab_height(n, j, pitch)
         if whole:
             gs = <real*> w.diff_dst + j * pitch
@@ -1208,7 +1231,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     # Second pass: exp, its sum below the maximum, and the number of elements at it.
     if p.form != BACKWARD_DST:
         j = 0
-        while j < n:
+        while j < n and not p.stopped:
             height = slab_height(n, j, pitch)
             if whole:
                 xs = <real*> w.src + j * pitch
@@ -1221,7 +1244,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
 
     # Last pass: the result.
     j = 0
-    while j < n:
+    while j < n and not p.stopped:
         height = slab_height(n, j, pitch)
         if whole:
             gs = <real*> w.diff_dst + j * pitch
@@ -1289,6 +1312,7 @@ cdef enum:
     FEW_COLUMNS = 16            # fewer do not fill a vector: rather walk along the axis
     FEW_NEIGHBOURS = 6          # runs of fewer adjacent columns are not worth their loads
 
+cdef object main_thread = threading.main_thread, get_ident = threading.get_ident, team = threading.Lock()
 cdef object ndarray = numpy.ndarray, as_dtype = numpy.dtype, empty = numpy.empty, uint16 = numpy.uint16
 cdef object float32 = numpy.dtype(numpy.float32), float64 = numpy.dtype(numpy.float64)
 cdef object float16 = numpy.dtype(numpy.float16)
@@ -1328,6 +1352,67 @@ cdef void set_operand(Operand* op, void* data, DType dtype, Py_ssize_t itemsize,
     op.streamed = nbytes >= STREAM_BYTES
 
 
+cdef struct Walk:
+    Problem* p
+    bint by_columns, in_double
+    int threads
+    Workspace* workspaces       # one for each, or NULL
+    Py_ssize_t count            # rows or columns, and
+    Py_ssize_t together         # how many of them are done together
+
+
+cdef void compute(const Walk* w) noexcept nogil:
+    if w.by_columns and w.in_double:
+        columns(w.p, w.count, w.together, w.workspaces, w.threads, <const double*> NULL)
+    elif w.by_columns:
+        columns(w.p, w.count, w.together, w.workspaces, w.threads, <const float*> NULL)
+    elif w.in_double:
+        rows(w.p, w.count, w.together, w.workspaces, w.threads, <const double*> NULL)
+    else:
+        rows(w.p, w.count, w.together, w.workspaces, w.threads, <const float*> NULL)
+
+
+cdef class Aside:
+    """A long walk in a thread of its own, so that the main thread is free to answer signals."""
+    cdef const Walk* walk
+    cdef object ended
+
+    def __call__(self):
+        with nogil:
+            compute(self.walk)
+        self.ended.release()
+
+    @staticmethod
+    cdef int compute(const Walk* w) except -1:
+        """compute, which what a signal's handler raises ends."""
+        cdef Aside aside = Aside()
+        aside.walk = w
+        aside.ended = _thread.allocate_lock()
+        aside.ended.acquire()
+        process = os.getpid()
+        try:
+            # Not a threading.Thread: to start one waits for it, and a signal could come between.
+            _thread.start_new_thread(aside, ())
+        except RuntimeError:            # the system allows no more threads
+            with nogil:
+                compute(w)
+            return 0
+        try:
+            while not aside.ended.acquire(timeout=0.05):
+                if os.getpid() != process:
+                    raise RuntimeError("a signal's handler forked; the child has not the threads that were computing")
+        except BaseException:
+            w.p.stopped = True
+            while os.getpid() == process:   # further signals are too late
+                try:
+                    aside.ended.acquire()
+                    break
+                except BaseException:
+                    pass
+            raise
+        return 0
+
+
 cdef int walk(Problem* p, int threads) except -1:
     """Compute p.out, by rows or by columns; the result is the same.
 
@@ -1335,11 +1420,9 @@ cdef int walk(Problem* p, int threads) except -1:
     """
     cdef Operand* operands[3]
     cdef Operand* op
-    cdef Workspace* workspaces = NULL
-    cdef Py_ssize_t count = p.outer * p.inner, width = 0, together = 1, short_row = SHORT_ROW
+    cdef Walk w
+    cdef Py_ssize_t count = p.outer * p.inner, together = 1, short_row = SHORT_ROW
     cdef bint in_double = False, along = True, adjacent = True, native = True, by_columns
-    cdef float as_float = 0
-    cdef double as_double = 0
     cdef int d
     operands[:] = [&p.diff_dst, &p.src, &p.out]
     for op in operands:
@@ -1377,22 +1460,31 @@ cdef int walk(Problem* p, int threads) except -1:
         p.outer, p.inner = p.inner, 1
     for op in operands:
         op.turned = abs(op.n) < abs(op.inner)
+    # One call at a time has threads: so many teams at once would only be in each other's way.
+    cdef bint has_team = threads > 1 and team.acquire(False)
+    if not has_team:
+        threads = 1
+    w.p, w.count, w.threads = p, count, threads
+    w.by_columns, w.in_double, w.together = by_columns, in_double, together
+    w.workspaces = NULL
     if by_columns:
-        width = tile_width(p.n, count, STAGE if in_double else 2 * STAGE, threads)
-    if by_columns or together > 1 or p.form == BACKWARD_SRC and KEEP < p.n <= STAGE:
-        workspaces = <Workspace*> PyMem_RawMalloc(threads * sizeof(Workspace))
-        if workspaces == NULL:
-            raise MemoryError
-    with nogil:
-        if by_columns and in_double:
-            columns(p, count, width, workspaces, threads, &as_double)
-        elif by_columns:
-            columns(p, count, width, workspaces, threads, &as_float)
-        elif in_double:
-            rows(p, count, together, workspaces, threads, &as_double)
+        w.together = tile_width(p.n, count, STAGE if in_double else 2 * STAGE, threads)
+    p.stopped = False
+    try:
+        if by_columns or together > 1 or p.form == BACKWARD_SRC and KEEP < p.n <= STAGE:
+            w.workspaces = <Workspace*> PyMem_RawMalloc(threads * sizeof(Workspace))
+            if w.workspaces == NULL:
+                raise MemoryError
+        # Python answers signals in its main thread; no other is waited for.
+        if count * p.n >= LONG * threads and get_ident() == main_thread().ident:
+            Aside.compute(&w)
         else:
-            rows(p, count, together, workspaces, threads, &as_float)
-    PyMem_RawFree(workspaces)
+            with nogil:
+                compute(&w)
+    finally:
+        PyMem_RawFree(w.workspaces)
+        if has_team:
+            team.release()
     return 0
 
 
@@ -1569,9 +1661,9 @@ def run(Form form, list views, list loops, int threads):
     walk(&p, threads)
 
 
-def max_threads():
-    """The threads OpenMP would take here and now: OMP_NUM_THREADS, threadpoolctl, the processors."""
-    return fastlsm_max_threads()
+def openmp_threads():
+    """Whether the caller is in a parallel region of OpenMP; the threads one would take; the processors (0: unknown)."""
+    return openmp_in_parallel(), openmp_max_threads(), openmp_processors()
 
 
 def supports(level):
@@ -1581,4 +1673,9 @@ def supports(level):
 
 def build_info():
     """How this module was compiled."""
-    return {"compiler": FASTLSM_COMPILER.decode(), "openmp": FASTLSM_OPENMP}
+    library = openmp_library()
+    return {
+        "compiler": FASTLSM_COMPILER.decode(),
+        "openmp": FASTLSM_OPENMP,
+        "openmp_library": library.decode() if library != NULL else None,
+    }

@@ -1,8 +1,8 @@
-"""Which kernels run, and on how many threads."""
+"""Which kernels run."""
 
 import importlib
-import operator
 import os
+import sys
 from importlib.util import find_spec
 
 # Best first; a build has those of its processor family.
@@ -15,6 +15,31 @@ def _module_name(level):
     return f"{__package__}._kernels_{level}"
 
 
+def _load(level):
+    name = _module_name(level)
+    file = find_spec(name).origin
+    try:
+        if _is_cut_short(file):
+            raise ImportError("the file has been cut short")
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"fastlsm's compiled kernels in {file} cannot be loaded: {error}. Reinstall fastlsm for this Python: "
+            "pip install --force-reinstall --no-cache-dir fastlsm"
+        ) from error
+
+
+def _is_cut_short(file):
+    """Whether the end of an ELF file, which is its section table, is missing. To load one kills the process."""
+    with open(file, "rb") as opened:
+        header = opened.read(64)
+        size = os.fstat(opened.fileno()).st_size
+    if len(header) < 64 or not header.startswith(b"\x7fELF\x02"):  # of 64 bits
+        return False
+    start, entry, entries = (int.from_bytes(header[i:j], sys.byteorder) for i, j in ((40, 48), (58, 60), (60, 62)))
+    return size < start + entry * entries
+
+
 def built_levels():
     """The instruction-set levels that this installation has kernels for, best first."""
     return [level for level in LEVELS if find_spec(_module_name(level))]
@@ -24,13 +49,16 @@ def usable_levels():
     """Those of them that this processor can run, best first."""
     built = built_levels()
     if not built:
+        folder = os.path.dirname(__file__)
+        others = ", ".join(sorted(name for name in os.listdir(folder) if name.startswith("_kernels_")))
         raise ImportError(
-            f"fastlsm's compiled kernels are missing from {os.path.dirname(__file__)}. If that is the source folder, "
-            "it hides the installed package: run Python elsewhere, or compile in place with 'pip install -e .'. "
-            "If not, reinstall fastlsm."
+            f"fastlsm's compiled kernels are missing from {folder}"
+            + (f": {others} are not for this Python. " if others else ". ")
+            + "If that is the source folder, it hides the installed package: run Python elsewhere, or compile in place "
+            "with 'pip install -e .'. If not, reinstall fastlsm."
         )
     # The lowest level is compiled for every processor of its family, so it is the one to ask.
-    probe = importlib.import_module(_module_name(built[-1]))
+    probe = _load(built[-1])
     return [level for level in built if probe.supports(level)]
 
 
@@ -46,28 +74,4 @@ def _choose():
 
 
 level = _choose()
-kernels = importlib.import_module(_module_name(level))
-
-_processors = os.cpu_count() or 1
-
-# libgomp hangs in a child that was forked after the parent had used its threads.
-_process = os.getpid()
-
-
-def threads_for(elements, num_threads):
-    """The threads for a call on so many elements; `num_threads` is the caller's limit or None."""
-    limit = kernels.max_threads() if num_threads is None else _checked_num_threads(num_threads)
-    limit = min(limit, elements // kernels.ELEMENTS_PER_THREAD)
-    return limit if limit > 1 and os.getpid() == _process else 1
-
-
-def _checked_num_threads(num_threads):
-    if isinstance(num_threads, bool):
-        raise TypeError(f"num_threads must be an integer or None, got {num_threads!r}")
-    try:
-        count = operator.index(num_threads)
-    except TypeError:
-        raise TypeError(f"num_threads must be an integer or None, got {num_threads!r}") from None
-    if count < 1:
-        raise ValueError(f"num_threads must be at least 1, got {count}")
-    return min(count, max(kernels.max_threads(), _processors))
+kernels = _load(level)

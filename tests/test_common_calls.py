@@ -11,7 +11,7 @@ import pytest
 from reference import DTYPES, bfloat16
 
 import fastlsm
-from fastlsm import _api, _runtime
+from fastlsm import _api, _runtime, _threads
 
 FORMS = {
     "forward": lambda g, x, **kw: fastlsm.log_softmax(x, **kw),
@@ -138,7 +138,7 @@ def test_small_calls_do_not_ask_for_threads(nothing_else, monkeypatch):
     monkeypatch.setattr(_api, "threads_for", lambda *args: asked.append(args) or 1)
     fastlsm.log_softmax(np.zeros(2 * _runtime.kernels.ELEMENTS_PER_THREAD - 1))
     assert asked == []
-    assert _runtime.threads_for(2 * _runtime.kernels.ELEMENTS_PER_THREAD - 1, None) == 1
+    assert _threads.threads_for(2 * _runtime.kernels.ELEMENTS_PER_THREAD - 1, None) == 1
     fastlsm.log_softmax(np.zeros((2, _runtime.kernels.ELEMENTS_PER_THREAD)))
     fastlsm.log_softmax(np.zeros(3), num_threads=5)
     assert asked == [(2 * _runtime.kernels.ELEMENTS_PER_THREAD, None), (3, 5)]
@@ -229,7 +229,7 @@ KEYWORDS = {
 
 def answered(first, second, axis=1, out=None, dtype=None, num_threads=None):
     return _runtime.kernels.run_contiguous(
-        BACKWARD_DST, first, second, axis, out, dtype, num_threads, _runtime.threads_for
+        BACKWARD_DST, first, second, axis, out, dtype, num_threads, _threads.threads_for
     )
 
 

@@ -1,0 +1,193 @@
+"""On how many threads a call runs."""
+
+import operator
+import os
+import threading
+import time
+
+from fastlsm._runtime import kernels
+
+_ELEMENTS_PER_THREAD = int(kernels.ELEMENTS_PER_THREAD)
+_LONG = 1 << 22  # elements from which on a call takes longer than a thread is waited for
+_MOST_TEAMS = 4
+
+
+def set_num_threads(num_threads):
+    """Set how many threads a call may use, for the whole process.
+
+    Parameters
+    ----------
+    num_threads : int or None
+        At most so many in every call that is not given `num_threads` itself, and never more than there are
+        processors (or than ``OMP_NUM_THREADS`` if that is more). None goes back to the default, which
+        `get_num_threads` describes.
+
+    Raises
+    ------
+    TypeError
+        If `num_threads` is neither an integer nor None.
+    ValueError
+        If it is below 1.
+
+    See Also
+    --------
+    get_num_threads : What holds at present.
+
+    Examples
+    --------
+    >>> import fastlsm
+    >>> fastlsm.set_num_threads(1)
+    >>> fastlsm.get_num_threads()
+    1
+    >>> fastlsm.set_num_threads(None)
+    """
+    global _set
+    _set = None if num_threads is None else _checked(num_threads)
+
+
+def get_num_threads():
+    """How many threads a large call would use, here and now.
+
+    Returns
+    -------
+    int
+        In a parallel region of OpenMP 1; else what `set_num_threads` set; else, if ``OMP_NUM_THREADS`` was set when
+        fastlsm was imported, what OpenMP says, which is that or a limit of threadpoolctl's; else the least of
+        the processors in the affinity mask, the processors' worth of time that a container may use (the
+        control group's quota, rounded up, read once) and a limit of threadpoolctl's.
+
+    See Also
+    --------
+    set_num_threads : To set it.
+    show_config : Where it comes from.
+
+    Examples
+    --------
+    >>> import fastlsm
+    >>> fastlsm.get_num_threads() >= 1
+    True
+    """
+    return available()[0]
+
+
+def threads_for(elements, num_threads):
+    """The threads for a call on so many elements; `num_threads` is the caller's limit or None."""
+    limit = available()[0] if num_threads is None else _checked(num_threads)
+    limit = min(limit, elements // _ELEMENTS_PER_THREAD)
+    return limit if limit > 1 and _may_use_threads(elements) else 1
+
+
+def _may_use_threads(elements):
+    # libgomp hangs in a child that was forked after the parent had used its threads.
+    return (
+        os.getpid() == _process
+        and not kernels.openmp_threads()[0]
+        and _has_team()
+        and (elements >= _LONG or not _is_crowded())
+    )
+
+
+def _has_team():
+    """Whether the calling thread may have threads of OpenMP's: libgomp keeps a team for each that ever had."""
+    global _with_team
+    me = threading.current_thread()
+    if me in _with_team:
+        return True
+    alive = [thread for thread in _with_team if thread.is_alive()]
+    if len(alive) >= _MOST_TEAMS:
+        return False
+    _with_team = [*alive, me]
+    return True
+
+
+def _is_crowded():
+    """Whether other programs want the processors.
+
+    An OpenMP region waits for each of its threads, also for one whose processor another program has until the
+    scheduler's next tick. So with all processors taken, a short call had better not start one. Threads of a region
+    that has just ended are still awake and counted: that there is a crowd is believed once more run than there are
+    processors, and until one of those is free.
+    """
+    global _crowded, _looked
+    now = time.monotonic()
+    if now - _looked > 0.02:
+        running = _running()
+        _crowded = running > _CPUS or (_crowded and running == _CPUS)
+        _looked = now
+    return _crowded
+
+
+def _running():
+    """The threads on this machine that run or could, the calling one among them; 0 if the system does not say."""
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            return int(file.read().split()[3].partition(b"/")[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def available():
+    """What `get_num_threads` returns, and where it comes from."""
+    inside, openmp, processors = kernels.openmp_threads()
+    if not openmp:
+        return 1, "built without OpenMP"
+    if inside:
+        return 1, "a parallel region of OpenMP"
+    if _set is not None:
+        return _set, "set_num_threads"
+    if _OMP_NUM_THREADS:
+        if openmp != _OMP_NUM_THREADS:
+            return openmp, "OpenMP's limit"
+        return _OMP_NUM_THREADS, "OMP_NUM_THREADS"
+    count, source = processors or _processors(), "affinity mask"
+    if _quota() < count:
+        count, source = _quota(), "control group's quota"
+    # OpenMP left alone takes as many as there were processors when it was loaded.
+    if openmp < count:
+        count, source = openmp, "OpenMP's limit"
+    return count, source
+
+
+def omp_num_threads(environ):
+    """OMP_NUM_THREADS as OpenMP reads it, of a list the first; None if it is not set."""
+    first = environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) or None if first.isdecimal() else None
+
+
+def _checked(num_threads):
+    if isinstance(num_threads, bool):
+        raise TypeError(f"num_threads must be an integer or None, got {num_threads!r}")
+    try:
+        count = operator.index(num_threads)
+    except TypeError:
+        raise TypeError(f"num_threads must be an integer or None, got {num_threads!r}") from None
+    if count < 1:
+        raise ValueError(f"num_threads must be at least 1, got {count}")
+    return min(count, _MOST)
+
+
+def _processors():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _quota():
+    global _quota_read
+    if _quota_read is None:
+        # Not every program comes here, and pathlib takes milliseconds to import.
+        from pathlib import Path
+
+        from fastlsm import _cgroup
+
+        _quota_read = _cgroup.processors(Path("/"))
+    return _quota_read
+
+
+_set = None
+_quota_read = None
+_process = os.getpid()
+_with_team = []
+_crowded = False
+_looked = -1.0
+_CPUS = os.cpu_count() or 1
+_OMP_NUM_THREADS = omp_num_threads(os.environ)
+_MOST = max(_CPUS, _OMP_NUM_THREADS or 1)

@@ -1,0 +1,36 @@
+/* What OpenMP knows of the threads that are wanted, or 0 where a compiler has no OpenMP. */
+#ifndef FASTLSM_OPENMP_H
+#define FASTLSM_OPENMP_H
+
+#ifdef _OPENMP
+
+#include <dlfcn.h>
+#include <omp.h>
+#define FASTLSM_OPENMP _OPENMP
+
+/* OMP_NUM_THREADS, or a limit for the calling thread as threadpoolctl sets it. */
+static inline int openmp_max_threads(void) { return omp_get_max_threads(); }
+
+/* The processors in the affinity mask. */
+static inline int openmp_processors(void) { return omp_get_num_procs(); }
+
+static inline int openmp_in_parallel(void) { return omp_in_parallel(); }
+
+/* The library's file, or NULL. */
+static inline const char *openmp_library(void)
+{
+    Dl_info info;
+    return dladdr((void *)omp_get_max_threads, &info) ? info.dli_fname : NULL;
+}
+
+#else
+
+#define FASTLSM_OPENMP 0
+static inline int openmp_max_threads(void) { return 0; }
+static inline int openmp_processors(void) { return 0; }
+static inline int openmp_in_parallel(void) { return 0; }
+static inline const char *openmp_library(void) { return NULL; }
+
+#endif
+
+#endif
