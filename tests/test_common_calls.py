@@ -233,6 +233,9 @@ def answered(first, second, axis=1, out=None, dtype=None, num_threads=None):
     )
 
 
+counts_references = pytest.mark.thread_unsafe(reason="counts references and memory of the whole process")
+
+
 def state(arrays):
     return [(np.asarray(a).tobytes(), sys.getrefcount(a), sys.getrefcount(a.dtype)) for a in arrays]
 
@@ -246,6 +249,7 @@ def declines(*args, **kwargs):
     return state(arrays) == before
 
 
+@counts_references
 @pytest.mark.parametrize("which", SECOND)
 def test_operands_that_are_declined(which):
     a = SECOND[which]
@@ -256,16 +260,19 @@ def test_operands_that_are_declined(which):
         assert declines(A, a, out=np.zeros_like(A))
 
 
+@counts_references
 @pytest.mark.parametrize("which", OUT)
 def test_results_that_are_declined(which):
     assert declines(A, A, out=OUT[which])
 
 
+@counts_references
 @pytest.mark.parametrize("which", KEYWORDS)
 def test_keywords_that_are_declined(which):
     assert declines(A, A, **KEYWORDS[which])
 
 
+@counts_references
 @pytest.mark.parametrize("by", [1, 8, 31])
 def test_overlap_is_declined(by):
     first, second = overlapping(A, by)
@@ -277,6 +284,7 @@ def test_overlap_is_declined(by):
     assert answered(apart[0], A, out=apart[1]) is apart[1]
 
 
+@counts_references
 def test_overlap_with_another_itemsize_is_declined():
     """Which array is the longer in bytes depends on the dtypes."""
     memory = np.zeros(96, np.float32)
@@ -341,6 +349,7 @@ def test_no_result_is_made_in_a_dtype_that_is_refused():
 # ------------------------------------------------------------------------------- references and threads
 
 
+@counts_references
 @every_dtype
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_no_reference_is_kept_or_lost(dtype, order, rng):
@@ -371,6 +380,7 @@ def test_no_reference_is_kept_or_lost(dtype, order, rng):
     assert list(map(sys.getrefcount, objects)) == before
 
 
+@counts_references
 def test_no_memory_is_kept(rng):
     g, x = operands(rng, (4, 8), FLOAT32)
     out, axis_out_of_bounds = np.empty_like(g), 2

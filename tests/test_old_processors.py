@@ -8,10 +8,13 @@ import sys
 
 import pytest
 
+from fastlsm import _runtime
+
 QEMU = shutil.which("qemu-x86_64")
 
 pytestmark = [
     pytest.mark.skipif(platform.machine() != "x86_64", reason="emulates x86-64 with the Python of the host"),
+    pytest.mark.skipif(not {"v3", "v4"} <= set(_runtime.built_levels()), reason="wants to see v3 and v4 refused"),
     pytest.mark.skipif(QEMU is None, reason="needs qemu-x86_64 (Debian's qemu-user)"),
 ]
 
