@@ -3,6 +3,8 @@
 FASTLSM_STRICT=1      warnings of Cython and of the C compiler are errors (what CI does)
 FASTLSM_OPENMP=0      build without OpenMP, as where the compiler has none
 FASTLSM_VECTOR_BYTES  vectors of this width, computed element by element: to test wider ones than the processor's
+FASTLSM_LEVELS=v3,v4  build these levels only
+FASTLSM_SANITIZE=...  build with -fsanitize=..., to be debugged rather than fast (`make sanitize`, `make fuzz`)
 """
 
 import os
@@ -30,6 +32,8 @@ elif MACHINE in ("arm64", "aarch64"):
     LEVELS = {"arm64": []}
 else:
     LEVELS = {"generic": []}
+if os.environ.get("FASTLSM_LEVELS"):
+    LEVELS = {level: LEVELS[level] for level in os.environ["FASTLSM_LEVELS"].split(",")}
 
 # No contraction that the source does not ask for, so that every level gives the same bits, and never
 # -ffast-math, which gives other bits and sets flush-to-zero for the whole process.
@@ -37,6 +41,9 @@ FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-
 if os.environ.get("FASTLSM_VECTOR_BYTES"):
     FLAGS += ["-DFASTLSM_VECTOR_BYTES=" + os.environ["FASTLSM_VECTOR_BYTES"], "-Wno-psabi"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"] if STRICT else []
+SANITIZE = os.environ.get("FASTLSM_SANITIZE")
+if SANITIZE:
+    FLAGS += ["-O1", "-g1", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}"]
 
 
 class BuildExt(build_ext):
@@ -73,6 +80,7 @@ def extensions():
         extension.include_dirs = ["fastlsm"]
         extension.depends = headers
         extension.extra_compile_args = FLAGS + flags + WARNINGS
+        extension.extra_link_args = [f"-fsanitize={SANITIZE}"] if SANITIZE else []
         yield extension
 
 

@@ -7,7 +7,7 @@ from numpy.exceptions import AxisError
 
 from fastlsm._layout import has_overlapping_elements, is_same_memory, plan
 from fastlsm._runtime import kernels
-from fastlsm._threads import threads_for
+from fastlsm._threads import checked_num_threads, threads_for
 
 _LOG_SOFTMAX = int(kernels.Form.LOG_SOFTMAX)
 _BACKWARD_SRC = int(kernels.Form.BACKWARD_SRC)
@@ -84,13 +84,11 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
     array([[-0.69314718, -0.69314718],
            [ 0.        ,        -inf]])
     """
+    dtype = None if dtype is None else np.dtype(dtype)
     result = kernels.run_contiguous(_LOG_SOFTMAX, src, src, axis, out, dtype, num_threads, threads_for)
     if result is not None:
         return result
-    src = _operand(src, "src")
-    axis = _normalized_axis(axis, src.ndim)
-    dtype = _result_dtype(dtype, src.dtype)
-    return _compute(_LOG_SOFTMAX, (src, src), axis, out, dtype, num_threads)
+    return _compute(_LOG_SOFTMAX, {"src": src}, axis, out, dtype, num_threads)
 
 
 def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dtype=None, num_threads=None):
@@ -191,25 +189,67 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
             f"returned); {'neither' if src is None else 'both'} given"
         )
     form, name, second = (_BACKWARD_SRC, "src", src) if dst is None else (_BACKWARD_DST, "dst", dst)
+    dtype = None if dtype is None else np.dtype(dtype)
     result = kernels.run_contiguous(form, diff_dst, second, axis, out, dtype, num_threads, threads_for)
     if result is not None:
         return result
-    diff_dst = _operand(diff_dst, "diff_dst")
-    second = _operand(second, name)
-    if diff_dst.shape != second.shape:
-        raise ValueError(f"diff_dst and {name} must have the same shape; got {diff_dst.shape} and {second.shape}")
-    axis = _normalized_axis(axis, diff_dst.ndim)
-    dtype = _result_dtype(dtype, _common_dtype(diff_dst.dtype, second.dtype))
-    return _compute(form, (diff_dst, second), axis, out, dtype, num_threads)
+    return _compute(form, {"diff_dst": diff_dst, name: second}, axis, out, dtype, num_threads)
 
 
-def _operand(x, name):
-    """`x` as an array that the kernels can read; copied only if converted, byte-swapped or unaligned."""
-    if type(x) is not np.ndarray:
-        array = None if x is None else np.asanyarray(x)
-        if array is None or isinstance(array, np.ma.MaskedArray):
-            raise TypeError(f"{name} must be an array without a mask; got {type(x).__name__}")
-        x = np.asarray(array)
+def _compute(form, named, axis, out, dtype, num_threads):
+    """Any call that `run_contiguous` declines; `named` are the operands."""
+    # The arguments' own code (__array__, __index__) may change any array, so it runs first. After that, views that are
+    # nobody else's, of memory that stays, are what is checked and computed on.
+    arrays = [_array(x, name) for name, x in named.items()]
+    axis = _index(axis)
+    num_threads = checked_num_threads(num_threads)
+    if out is not None:
+        _check_type(out)
+    _held = [kernels.hold(a) for a in (*arrays, out)]
+    operands = [_operand(a, name) for name, a in zip(named, arrays, strict=True)]
+
+    first, second = operands[0], operands[-1]
+    if first.shape != second.shape:
+        names = " and ".join(named)
+        raise ValueError(f"{names} must have the same shape; got {first.shape} and {second.shape}")
+    if not -first.ndim <= axis < first.ndim:
+        raise AxisError(axis, first.ndim)
+    axis %= first.ndim
+    dtype = _common_dtype(first.dtype, second.dtype) if dtype is None else _checked_dtype(dtype, "the result")
+    if out is not None:
+        view = _plain_view(out)
+        _check_out(view, first.shape)
+    threads = threads_for(first.size, num_threads)
+    # Nothing is refused from here on.
+    if out is None:
+        result = _empty_like(operands, dtype)
+        _run(form, (first, second), result, axis, threads)
+        return result
+    if _is_writable_in_place(view, operands):
+        _run(form, (first, second), view, axis, threads)
+    else:
+        result = np.empty_like(view, view.dtype.newbyteorder("="))
+        _run(form, (first, second), result, axis, threads)
+        np.copyto(view, result)
+    return out
+
+
+def _array(x, name):
+    """`x` or what it makes of itself, an array of any kind but masked."""
+    array = None if x is None else np.asanyarray(x)
+    if array is None or isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an array without a mask; got {type(x).__name__}")
+    return array
+
+
+def _plain_view(array):
+    """The same memory without a subclass's ways, and with a shape that stays when the array is given another."""
+    return np.ndarray.view(array, np.ndarray)
+
+
+def _operand(array, name):
+    """What the kernels can read; copied only if converted, byte-swapped or unaligned."""
+    x = _plain_view(array)
     if x.dtype.kind in "biu":
         return x.astype(_FLOAT64)
     dtype = _checked_dtype(x.dtype, name)
@@ -233,49 +273,27 @@ def _common_dtype(a, b):
     return _FLOAT64 if _FLOAT64 in (a, b) else _FLOAT32
 
 
-def _result_dtype(requested, default):
-    return default if requested is None else _checked_dtype(np.dtype(requested), "the result")
-
-
-def _normalized_axis(axis, ndim):
+def _index(axis):
     if isinstance(axis, (bool, np.bool_)):
         raise TypeError(f"axis must be an integer; got {axis!r}")
     try:
-        index = operator.index(axis)
+        return operator.index(axis)
     except TypeError:
         raise TypeError(f"axis must be an integer; got {axis!r}") from None
-    if not -ndim <= index < ndim:
-        raise AxisError(index, ndim)
-    return index % ndim
+
+
+def _check_type(out):
+    # Not isinstance, which believes what an object says of its class.
+    if not issubclass(type(out), np.ndarray) or issubclass(type(out), np.ma.MaskedArray):
+        raise TypeError(f"return arrays must be of ArrayType, without a mask; got {type(out).__name__}")
 
 
 def _check_out(out, shape):
-    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
-        raise TypeError(f"return arrays must be of ArrayType, without a mask; got {type(out).__name__}")
     _checked_dtype(out.dtype, "out")
     if out.shape != shape:
         raise ValueError(f"non-broadcastable output operand with shape {out.shape} doesn't match the shape {shape}")
     if not out.flags.writeable:
         raise ValueError("output array is read-only")
-
-
-def _compute(form, operands, axis, out, dtype, num_threads):
-    if out is not None:
-        _check_out(out, operands[0].shape)
-    threads = threads_for(operands[0].size, num_threads)
-    # Nothing is refused from here on.
-    if out is None:
-        result = _empty_like(operands, dtype)
-        _run(form, operands, result, axis, threads)
-        return result
-    base = np.asarray(out)  # without a subclass's ways
-    if _is_writable_in_place(base, operands):
-        _run(form, operands, base, axis, threads)
-    else:
-        result = np.empty_like(base, base.dtype.newbyteorder("="))
-        _run(form, operands, result, axis, threads)
-        np.copyto(base, result)
-    return out
 
 
 def _run(form, operands, result, axis, threads):
@@ -292,13 +310,8 @@ def _is_writable_in_place(out, operands):
         out.dtype.isnative
         and out.flags.aligned
         and not has_overlapping_elements(out)
-        and all(_is_apart(a, out) or is_same_memory(a, out) for a in operands)
+        and all(not np.may_share_memory(a, out, max_work=1) or is_same_memory(a, out) for a in operands)
     )
-
-
-def _is_apart(a, b):
-    # Two arrays that own their memory are apart; NumPy would say so too, a microsecond later.
-    return (a is not b and a.flags.owndata and b.flags.owndata) or not np.may_share_memory(a, b, max_work=1)
 
 
 def _empty_like(operands, dtype):

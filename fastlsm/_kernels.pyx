@@ -36,6 +36,7 @@ E. Accuracy. src - m is formed only where it is exact: for |m| >= 256 (2048 in d
 from cpython.buffer cimport (
     PyBUF_STRIDES, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
 )
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cython.parallel cimport prange, threadid
@@ -47,6 +48,7 @@ from libc.string cimport memcmp, memcpy
 import _thread
 import os
 import threading
+from weakref import ref
 
 import numpy
 
@@ -211,6 +213,7 @@ cdef enum:
     MAX_PARTS = 64
     MAX_LOOPS = 62
     LONG = 1 << 24              # elements for each thread from which on signals are answered
+    BRIEF = 8192                # elements up to which the GIL is kept, and nothing else runs meanwhile
 
 
 cdef struct Operand:
@@ -1107,7 +1110,7 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
     cdef double* lanes_hi
     cdef double* lanes_lo
     cdef Sum sum
-    if begins and ends:
+    if height == n:                         # all there is, in one slab
         if real is float:
             sum_columns_f32(sum_hi, sum_lo, x, height, pitch, pitch)
         else:
@@ -1313,7 +1316,7 @@ cdef enum:
     FEW_NEIGHBOURS = 6          # runs of fewer adjacent columns are not worth their loads
 
 cdef object main_thread = threading.main_thread, get_ident = threading.get_ident, team = threading.Lock()
-cdef object ndarray = numpy.ndarray, as_dtype = numpy.dtype, empty = numpy.empty, uint16 = numpy.uint16
+cdef object ndarray = numpy.ndarray, empty = numpy.empty, uint16 = numpy.uint16
 cdef object float32 = numpy.dtype(numpy.float32), float64 = numpy.dtype(numpy.float64)
 cdef object float16 = numpy.dtype(numpy.float16)
 
@@ -1326,8 +1329,9 @@ cdef int code_of(dtype) except -2:
         return FLOAT64
     if dtype is float16:
         return FLOAT16
-    # bfloat16 is known by its name, so that ml_dtypes need not be imported.
-    if dtype.itemsize == 2 and dtype.isnative and dtype.type.__name__ == "bfloat16":
+    # bfloat16 is known by its name, so that ml_dtypes need not be imported. No structured or void type is aligned so,
+    # whatever it calls itself.
+    if dtype.itemsize == dtype.alignment == 2 and dtype.isnative and dtype.type.__name__ == "bfloat16":
         return BFLOAT16
     if dtype == float32:            # the same with metadata, say
         return FLOAT32
@@ -1399,6 +1403,7 @@ cdef class Aside:
             return 0
         try:
             while not aside.ended.acquire(timeout=0.05):
+                PyErr_CheckSignals()    # acquire sees those that come while it waits
                 if os.getpid() != process:
                     raise RuntimeError("a signal's handler forked; the child has not the threads that were computing")
         except BaseException:
@@ -1475,8 +1480,10 @@ cdef int walk(Problem* p, int threads) except -1:
             w.workspaces = <Workspace*> PyMem_RawMalloc(threads * sizeof(Workspace))
             if w.workspaces == NULL:
                 raise MemoryError
+        if count * p.n <= BRIEF:
+            compute(&w)
         # Python answers signals in its main thread; no other is waited for.
-        if count * p.n >= LONG * threads and get_ident() == main_thread().ident:
+        elif count * p.n >= LONG * threads and get_ident() == main_thread().ident:
             Aside.compute(&w)
         else:
             with nogil:
@@ -1486,6 +1493,18 @@ cdef int walk(Problem* p, int threads) except -1:
         if has_team:
             team.release()
     return 0
+
+
+cdef object base_of = numpy.ndarray.base.__get__       # a subclass's own `base` may be anything
+
+
+def hold(array):
+    """Weak references to an array and to those it is a view of: while there are any, NumPy refuses to resize it."""
+    references = []
+    while isinstance(array, ndarray):
+        references.append(ref(array))
+        array = base_of(array)
+    return references
 
 
 cdef bint take(Operand* op, Py_buffer* buffer, array, known, DType known_code) except -1:
@@ -1535,8 +1554,9 @@ def run_contiguous(Form form, first, second, axis, out, dtype, num_threads, thre
     form : Form
     first, second : object
         diff_dst and src (dst in the dst form); both src with LOG_SOFTMAX.
-    axis, out, dtype, num_threads : object
+    axis, out, num_threads : object
         As in the public functions.
+    dtype : numpy.dtype or None
     threads_for : callable
         The threads for a number of elements and `num_threads`, of which it refuses what is wrong.
 
@@ -1555,7 +1575,10 @@ def run_contiguous(Form form, first, second, axis, out, dtype, num_threads, thre
     cdef const Py_ssize_t* shape
     cdef Operand* op
     operands[:] = [&p.diff_dst, &p.src, &p.out]
-    if type(axis) is not int or not (out is None or dtype is None):
+    # No code of an argument's own runs from here on, as it would of an axis or num_threads of another type.
+    if type(axis) is not int or not (num_threads is None or type(num_threads) is int):
+        return None
+    if not (out is None or dtype is None):
         return None
     try:
         if not take(&p.diff_dst, &buffers[0], first, None, FLOAT32):
@@ -1577,9 +1600,7 @@ def run_contiguous(Form form, first, second, axis, out, dtype, num_threads, thre
 
         result = out
         if out is None:
-            if dtype is not None:
-                dtype = as_dtype(dtype)
-            elif p.diff_dst.dtype == p.src.dtype:
+            if dtype is None and p.diff_dst.dtype == p.src.dtype:
                 dtype = known
             if dtype is None or dtype is not known and code_of(dtype) < 0:
                 return None
@@ -1595,6 +1616,8 @@ def run_contiguous(Form form, first, second, axis, out, dtype, num_threads, thre
             or not is_apart_or_same(&p.src, &p.out, count)
         ):
             return None
+        if count > BRIEF:
+            _held = hold(first), hold(second), hold(result)
         if num_threads is not None or count >= 2 * ELEMENTS_PER_THREAD:     # else it could only be 1
             threads = threads_for(count, num_threads)
 

@@ -42,7 +42,7 @@ def set_num_threads(num_threads):
     >>> fastlsm.set_num_threads(None)
     """
     global _set
-    _set = None if num_threads is None else _checked(num_threads)
+    _set = checked_num_threads(num_threads)
 
 
 def get_num_threads():
@@ -72,7 +72,7 @@ def get_num_threads():
 
 def threads_for(elements, num_threads):
     """The threads for a call on so many elements; `num_threads` is the caller's limit or None."""
-    limit = available()[0] if num_threads is None else _checked(num_threads)
+    limit = available()[0] if num_threads is None else checked_num_threads(num_threads)
     limit = min(limit, elements // _ELEMENTS_PER_THREAD)
     return limit if limit > 1 and _may_use_threads(elements) else 1
 
@@ -154,7 +154,10 @@ def omp_num_threads(environ):
     return int(first) or None if first.isdecimal() else None
 
 
-def _checked(num_threads):
+def checked_num_threads(num_threads):
+    """`num_threads` as an int, no larger than makes sense, or None."""
+    if num_threads is None:
+        return None
     if isinstance(num_threads, bool):
         raise TypeError(f"num_threads must be an integer or None, got {num_threads!r}")
     try:

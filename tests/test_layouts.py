@@ -130,6 +130,16 @@ def test_tile_edges(isa, width, n, rng):
         )
 
 
+@pytest.mark.parametrize("n", [16384, 16385, 16424, 2 * 16384 + 3])
+@pytest.mark.parametrize("form", ["forward", "src", "dst"])
+def test_columns_of_more_than_a_part(isa, form, n, rng):
+    """A column is summed in parts, whatever the last one's length."""
+    for dtype in (np.float32, np.float64):
+        g, x = rng.normal(size=(n, 18)).astype(dtype), rng.normal(-10, size=(n, 18)).astype(dtype)
+        expected, at = expected_and_scale(form, g, x, 0)
+        assert reference.ulp_error(call(form, g, x, 0), expected, at) <= BOUND[g.dtype]
+
+
 ORDERS = {
     "C": lambda a: a,
     "Fortran": np.asfortranarray,

@@ -1,53 +1,196 @@
-"""Contract, Shapes, axis, layout: sizes past 2**31 elements, in one row and in many."""
+"""Contract, Shapes, axis, layout: past 2**31 elements, in one row and in many, and strides past 2**32 bytes.
 
+Only places near those where 32-bit arithmetic would break are looked at, and a sample of the rest. FASTLSM_TEST_SLOW=1
+runs every form in every shape, and some past 2**32 elements.
+"""
+
+import itertools
+import mmap
 import os
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import reference
+from reference import BOUND, DTYPES, bfloat16
 
 import fastlsm
+from fastlsm import _runtime, _threads
 
-BEYOND = 2**31 + 3000
-NEEDED = 3 * BEYOND  # bytes: one float16 array, and room
-
-
-def available_memory():
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 0
-
+FORMS = {
+    "forward": lambda g, x, axis, **kw: fastlsm.log_softmax(x, axis, **kw),
+    "src": lambda g, x, axis, **kw: fastlsm.log_softmax_backward(g, x, axis, **kw),
+    "dst": lambda g, x, axis, **kw: fastlsm.log_softmax_backward(g, dst=x, axis=axis, **kw),
+}
+SLOW = os.environ.get("FASTLSM_TEST_SLOW") == "1"
+NO_RESERVE = 0x4000  # of Linux: address space, and memory only for what is touched
 
 pytestmark = [
-    pytest.mark.skipif(available_memory() < NEEDED, reason="not enough free memory"),
+    pytest.mark.skipif(sys.platform != "linux" or sys.maxsize < 2**32, reason="64-bit Linux"),
     pytest.mark.thread_unsafe(reason="takes gigabytes"),
 ]
 
 
-def test_one_row():
-    """Elements on both sides of the places where 32-bit arithmetic would wrap."""
-    x = np.zeros(BEYOND, np.float16)
-    places = [0, 1, 2**30, 2**31 - 1, 2**31, 2**31 + 1, BEYOND - 1]
-    x[places] = np.arange(1, 8)
-    log_sum = np.log(BEYOND - 7 + np.exp(np.arange(1.0, 8.0)).sum())
-    assert fastlsm.log_softmax(x, out=x) is x
-    assert np.array_equal(x[places], (np.arange(1, 8) - log_sum).astype(np.float16))
-    zeros = np.float16(-log_sum)
-    for start in (2, 2**30 + 1, 2**31 - 1000, 2**31 + 2, BEYOND - 1000):
-        part = np.delete(x[start : start + 900], [i - start for i in places if start <= i < start + 900])
-        assert np.all(part == zeros)
+def zeros(count, dtype, all_read=False):
+    """Zeros, which take no memory until they are written to."""
+    try:
+        memory = mmap.mmap(-1, count * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NO_RESERVE)
+    except OSError as error:
+        pytest.skip(f"no address space: {error}")
+    if all_read:  # the page of zeros, in larger pieces
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype)
 
 
-def test_many_rows():
-    """diff_dst as a sum's gradient is: one number, broadcast."""
-    n = 1000
-    rows = BEYOND // n + 1
-    dst = np.full((rows, n), -np.inf, np.float16)
-    diff_dst = np.broadcast_to(np.float16(0.25), dst.shape)
-    places = [0, 2**30 // n, 2**31 // n - 1, 2**31 // n, 2**31 // n + 1, rows - 1]
-    dst[places, np.arange(1, 7)] = np.log(np.arange(1, 7) / n)
-    exps = np.exp(dst[places, np.arange(1, 7)].astype(np.float64))
-    assert fastlsm.log_softmax_backward(diff_dst, dst=dst, out=dst) is dst
-    assert np.array_equal(dst[places, np.arange(1, 7)], (0.25 - exps * 0.25 * n).astype(np.float16))
-    dst[places, np.arange(1, 7)] = 0.25
-    assert all(np.all(dst[start : start + 100] == np.float16(0.25)) for start in [*range(0, rows, 20_000), rows - 100])
+# ------------------------------------------------------------------------- strides: few elements, far apart
+
+FAR = [0, 2**31 + 64, 2**32 - 2**20, 2**32 + 192]
+
+SPREAD = {  # shape, axis, and of diff_dst, src and out how far from each other neighbours are along each axis
+    "rows": ((20, 70), 1, [(2, 0), (3, 0), (1, 0)]),
+    "rows, far along them": ((3, 70), 1, [(0, 1), (0, 2), (0, 3)]),
+    "columns": ((70, 20), 0, [(3, 0), (1, 0), (2, 0)]),
+    "columns, far to the next": ((70, 20), 0, [(0, 2), (0, 1), (0, 3)]),
+    "short rows": ((40, 5), 1, [(2, 0), (1, 0), (3, 0)]),
+    "three axes": ((3, 5, 7), 1, [(0, 3, 1), (2, 0, 1), (3, 1, 0)]),
+    "loops": ((2, 3, 2, 20, 2), 3, [(3, 1, 2, 0, 3), (1, 2, 3, 0, 1), (2, 3, 1, 0, 2)]),
+}
+
+
+def spread(shape, far, dtype, sign):
+    strides = [FAR[f] + 2**16 * axis if f else dtype.itemsize for axis, f in enumerate(far)]
+    offsets = sum(i * s for i, s in zip(np.indices(shape), strides, strict=True))
+    assert np.unique(offsets).size == offsets.size
+    array = np.lib.stride_tricks.as_strided(zeros(offsets.max() // dtype.itemsize + 1, dtype), shape, strides)
+    return array[(slice(None, None, sign),) * len(shape)]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("case", SPREAD)
+def test_far_apart(isa, case, form, sign, rng):
+    shape, axis, far = SPREAD[case]
+    for dtypes in ([DTYPES[0]] * 3, [DTYPES[3]] * 3, [DTYPES[1], DTYPES[2], DTYPES[1]]):
+        g, x, out = (spread(shape, f, dtype, sign) for f, dtype in zip(far, dtypes, strict=True))
+        g[...], x[...] = rng.normal(size=shape), rng.normal(size=shape)
+        FORMS[form](g, x, axis, out=out)
+        y = reference.softmax(x, axis) if form == "src" else np.exp(x.astype(reference.LONG))
+        expected = reference.log_softmax(x, axis) if form == "forward" else reference.backward_from_softmax(g, y, axis)
+        at = expected if form == "forward" else reference.largest(g, y, axis)
+        assert reference.ulp_error(out, expected, at) <= BOUND[out.dtype]
+
+
+# --------------------------------------------------------------------------------- many elements, of 2 bytes
+
+N = 2**31 + 4096
+EDGES = [0, 2**30, 2**31, 2**32]  # of bytes or of elements
+
+SHAPES = {  # of n elements, and the axis
+    "one row": lambda n: ((n,), 0),
+    "rows": lambda n: ((n // 1024, 1024), 1),
+    "short rows": lambda n: ((n // 8, 8), 1),
+    "columns": lambda n: ((n // 64, 64), 0),
+    "short columns": lambda n: ((2, n // 2), 0),
+    "columns of one": lambda n: ((1, n), 0),
+}
+QUICK = [  # diff_dst is one number, broadcast, or an array; or src has its maximum, far above the others, at the end
+    ("one row", "forward", "array"),
+    ("one row", "forward", "peak"),
+    ("one row", "dst", "array"),
+    ("rows", "src", "broadcast"),
+    ("short rows", "dst", "array"),
+    ("columns", "forward", "array"),
+    ("columns of one", "dst", "array"),
+]
+if SLOW:
+    GIANT = [(N, *c) for c in itertools.product(SHAPES, FORMS, ("array", "broadcast")) if c[1:] != ("forward", "array")]
+    GIANT += [(2 * N, *c) for c in QUICK]
+else:
+    GIANT = [(N, *c) for c in QUICK]
+
+
+def free_memory():
+    """What the machine has, and the container if it says so, in bytes."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    try:
+        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text().strip() for name in ("max", "current"))
+    except OSError:
+        return free
+    return free if limit == "max" else min(free, int(limit) - int(used))
+
+
+@pytest.fixture(scope="module")
+def memory():
+    """For all results: the pages are given out once."""
+    held = []
+
+    def get(count):
+        if not held or held[0].size < count:
+            held.clear()
+            if free_memory() < 2 * count + 2**30:
+                pytest.skip("not enough free memory")
+            held.append(np.empty(count, np.uint16))
+        return held[0][:count]
+
+    yield get
+    held.clear()
+
+
+def expected_at(index, form, shape, axis, pokes, number):
+    """The answer at elements of the flattened arrays, and the largest number in the formula.
+
+    `src` (`dst`) is 0 and `diff_dst` is `number`, but that `pokes` has other (place, src, diff_dst).
+    """
+
+    def row(i):
+        return i // shape[1] if axis else i % shape[-1] if len(shape) == 2 else i * 0
+
+    n = shape[axis]
+    x, g = np.zeros(index.size), np.full(index.size, float(number))
+    exps, total = np.full(index.size, float(n)), np.full(index.size, float(n * number))
+    for place, its_x, its_g in pokes:
+        x[index == place], g[index == place] = its_x, its_g
+        own = row(index) == row(place)
+        exps[own] += np.expm1(its_x)
+        total[own] += its_g - number
+    if form == "forward":
+        return x - np.log(exps), x - np.log(exps)
+    product = np.exp(x) / (exps if form == "src" else 1) * total
+    return g - product, np.maximum(np.maximum(np.abs(g), np.abs(product)), np.abs(g - product))
+
+
+@pytest.mark.parametrize(("count", "shape", "form", "kind"), GIANT, ids=lambda v: None if v in (N, 2 * N) else str(v))
+def test_many_elements(count, shape, form, kind, memory, rng):
+    dtype = bfloat16 if form == "src" else np.dtype(np.float16)
+    shape, axis = SHAPES[shape](count)
+    flat = memory(count).view(dtype)
+    index = [np.arange(max(0, e - 1500), min(count, e + 1500)) for e in (*EDGES, count)]
+    index = np.concatenate([*index, rng.integers(0, count, 100_000)])
+    places = [e + d for e in EDGES for d in (-1, 0, 1) if 0 <= e + d < count] + [count - 1]
+    pokes = [(p, -i / 8, (i if kind == "array" else 1) / 4) for i, p in enumerate(places, 1)]
+    if kind == "peak":
+        pokes[-1] = (places[-1], 200, 0)
+
+    x = zeros(count, dtype, all_read=True)
+    x[places] = [poke[1] for poke in pokes]
+    if kind == "broadcast":
+        g, number = np.broadcast_to(dtype.type(0.25), count), 0.25
+    else:
+        g, number = zeros(count, dtype, all_read=True), 0
+        g[places] = [poke[2] for poke in pokes]
+    flat[index] = np.nan
+    FORMS[form](g.reshape(shape), x.reshape(shape), axis, out=flat.reshape(shape))
+    expected, at = expected_at(index, form, shape, axis, pokes, number)
+    some = at != 0
+    assert reference.ulp_error(flat[index][some], expected[some], at[some]) <= BOUND[dtype]
+    assert not flat[index][~some].any()
+
+
+def test_an_overlap_far_away_is_seen():
+    """Past 2**31 and 2**32 bytes."""
+    for count in (2**30 + 99, N):
+        memory = zeros(count + 1, np.dtype(np.float16))
+        arguments = (memory[:-1], memory[:-1], 0, memory[1:], None, None, _threads.threads_for)
+        assert _runtime.kernels.run_contiguous(0, *arguments) is None
