@@ -1,5 +1,5 @@
 # `make build` once, in a virtual environment; then any of the others.
-.PHONY: build test parallel emulate lint bench example clean
+.PHONY: build test parallel emulate sanitize fuzz lint bench example clean
 
 build:  ## compile the kernels in place; again after a change to a .pyx or .h
 	pip install --editable '.[test,lint,bench,examples]'
@@ -14,6 +14,18 @@ parallel:  ## each test in four threads at once
 emulate:  ## hours: the numeric tests on an old x86-64 and on arm64, on Debian as root
 	.ci/emulate old
 	.ci/emulate arm64
+
+SANITIZED = LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+
+sanitize:  ## the tests, or those in TESTS, and random problems, with gcc's AddressSanitizer and UndefinedBehaviorSanitizer
+	FASTLSM_SANITIZE=address,undefined FASTLSM_LEVELS=$(or $(LEVELS),v3,baseline) \
+		python setup.py --quiet build --build-lib build/sanitize/lib --build-temp build/sanitize/temp
+	$(SANITIZED) pytest -p no:cacheprovider $(TESTS)
+	cd build && $(subst build/sanitize,sanitize,$(SANITIZED)) python ../tests/fuzz.py --seconds $(or $(SECONDS),60)
+
+fuzz:  ## random problems in guarded memory, for SECONDS; `tests/fuzz.py --guided` lets libFuzzer choose them
+	cd tests && python fuzz.py --seconds $(or $(SECONDS),600)
 
 lint:
 	ruff check .

@@ -1,4 +1,4 @@
-"""The formulas in plain NumPy, at the precision of long double: what fastlsm is compared with.
+"""The formulas in plain NumPy, at the precision of long double or what `real` is: what fastlsm is compared with.
 
 `log_softmax`, `backward_src` and `backward_dst` are the float64 twins; `exact_*` are the same in mpmath, for
 results that are float64 themselves. `ulp_error` says how far a result is off.
@@ -26,22 +26,22 @@ def _shifted(src, axis):
     return src - m, src == m
 
 
-def log_softmax(src, axis=-1):
-    src = np.asarray(src, LONG)
+def log_softmax(src, axis=-1, real=LONG):
+    src = np.asarray(src, real)
     with np.errstate(all="ignore"):
         x, at_max = _shifted(src, axis)
         others = np.where(at_max, 0, np.exp(x)).sum(axis, keepdims=True)
         return x - np.log1p(others + (at_max.sum(axis, keepdims=True) - 1))
 
 
-def softmax(src, axis=-1):
+def softmax(src, axis=-1, real=LONG):
     with np.errstate(all="ignore"):
-        e = np.exp(_shifted(np.asarray(src, LONG), axis)[0])
+        e = np.exp(_shifted(np.asarray(src, real), axis)[0])
         return e / e.sum(axis, keepdims=True)
 
 
-def backward_from_softmax(diff_dst, y, axis=-1):
-    diff_dst = np.asarray(diff_dst, LONG)
+def backward_from_softmax(diff_dst, y, axis=-1, real=LONG):
+    diff_dst = np.asarray(diff_dst, real)
     with np.errstate(all="ignore"):
         return diff_dst - y * diff_dst.sum(axis, keepdims=True)
 
@@ -55,16 +55,17 @@ def backward_dst(diff_dst, dst, axis=-1):
         return backward_from_softmax(diff_dst, np.exp(np.asarray(dst, LONG)), axis)
 
 
-def largest(diff_dst, y, axis=-1):
+def largest(diff_dst, y, axis=-1, real=LONG):
     """The largest number in the gradient's formula, of which the error is counted in units."""
-    product = y * np.asarray(diff_dst, LONG).sum(axis, keepdims=True)
-    return np.maximum(np.maximum(np.abs(product), np.abs(np.asarray(diff_dst, LONG))), np.abs(diff_dst - product))
+    diff_dst = np.asarray(diff_dst, real)
+    product = y * diff_dst.sum(axis, keepdims=True)
+    return np.maximum(np.maximum(np.abs(product), np.abs(diff_dst)), np.abs(diff_dst - product))
 
 
-def unit(x, dtype):
+def unit(x, dtype, real=LONG):
     """The unit in the last place of a dtype at x."""
-    exponent = np.frexp(np.abs(np.asarray(x, LONG)))[1] - 1
-    return np.ldexp(LONG(1), np.maximum(exponent, _MIN_EXPONENT[dtype]) - _MANTISSA_BITS[dtype])
+    exponent = np.frexp(np.abs(np.asarray(x, real)))[1] - 1
+    return np.ldexp(real(1), np.maximum(exponent, _MIN_EXPONENT[dtype]) - _MANTISSA_BITS[dtype])
 
 
 def ulp_error(result, expected, at):
