@@ -121,6 +121,7 @@ def test_on_every_level(level):
 def test_from_the_keyboard():
     """SIGINT from another process, as Ctrl-C sends it, with Python's own handler."""
     script = """
+signal.signal(signal.SIGINT, signal.default_int_handler)       # which a shell's background process lacks
 call, soon = long_call(seconds=2)
 if os.fork() == 0:
     time.sleep(soon)
