@@ -188,7 +188,7 @@ def _quota():
 _set = None
 _quota_read = None
 _process = os.getpid()
-_with_team = []
+_with_team: list[threading.Thread] = []
 _crowded = False
 _looked = -1.0
 _CPUS = os.cpu_count() or 1
