@@ -99,16 +99,18 @@ cdef extern from "loops.h" nogil:
     void sum_row_f64(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
     void total_of_row_f32(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
     void total_of_row_f64(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
-    Py_ssize_t exp_total_of_row_f32(
-        float* e, const void* x, Py_ssize_t n, const float* of, double* high, double* low, int type) noexcept
-    Py_ssize_t exp_total_of_row_f64(
-        double* e, const void* x, Py_ssize_t n, const double* of, double* high, double* low, int type) noexcept
+    Py_ssize_t exp_total_of_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, bint below, double* high,
+                                    double* low, int type) noexcept
+    Py_ssize_t exp_total_of_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, bint below, double* high,
+                                    double* low, int type) noexcept
     float max_row_f32(const void* x, Py_ssize_t n, float max, int type) noexcept
     double max_row_f64(const void* x, Py_ssize_t n, double max, int type) noexcept
-    Py_ssize_t exp_row_f32(
-        float* e, const void* x, Py_ssize_t n, const float* of, double* hi, double* lo, int type) noexcept
-    Py_ssize_t exp_row_f64(
-        double* e, const void* x, Py_ssize_t n, const double* of, double* hi, double* lo, int type) noexcept
+    Py_ssize_t exp_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, bint below, double* hi, double* lo,
+                           int type) noexcept
+    float exp_one_f32(float x, float shift, float magic, float lo) noexcept
+    Py_ssize_t exp_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, bint below, double* hi, double* lo,
+                           int type) noexcept
+    double exp_one_f64(double x, double shift, double magic, double lo) noexcept
     void forward_row_f32(void* y, const void* x, Py_ssize_t n, const float* of, int type) noexcept
     void forward_row_f64(void* y, const void* x, Py_ssize_t n, const double* of, int type) noexcept
     void backward_of_exp_row_f32(
@@ -142,15 +144,18 @@ cdef extern from "loops.h" nogil:
     void max_columns_f32(float* max, const float* x, Py_ssize_t n, Py_ssize_t pitch) noexcept
     void max_columns_f64(double* max, const double* x, Py_ssize_t n, Py_ssize_t pitch) noexcept
     void exp_columns_f32(
-        float* terms, float* x, Py_ssize_t n, const float* of, Py_ssize_t stride, float* ties, bint keep) noexcept
+        float* e, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride, float* ties, bint below) noexcept
     void exp_columns_f64(
-        double* terms, double* x, Py_ssize_t n, const double* of, Py_ssize_t stride, double* ties, bint keep) noexcept
+        double* e, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride, double* ties, bint below) noexcept
 
 cdef extern from "turn.h" nogil:
     void turn_f32(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
     void turn_f64(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
 
 cdef extern from "traffic.h" nogil:
+    enum:
+        CACHE_LINE
+    void* next_line(void* at) noexcept
     void prefetch(const void* at, Py_ssize_t bytes) noexcept
     void copy_rows(void* to, Py_ssize_t to_pitch, const void* source, Py_ssize_t source_pitch, Py_ssize_t rows,
                    Py_ssize_t bytes, Py_ssize_t ahead) noexcept
@@ -200,11 +205,11 @@ cdef enum:
     CHUNK = 1024                # elements that rows loads, computes and stores at a time
     TILE = 512                  # columns that are computed side by side, at most
     OF_STRIDE = TILE + LANES    # not a power of two, so that the constants of a column fall into different cache sets
+    WIDE = 48                   # an inner extent from which on tiles end where it does
     NARROW = 128                # and that are worth the jump from one row of a tile to the next
     SLAB = 8192                 # elements of a tile that are loaded, computed and stored at a time
     AHEAD = 4                   # rows of a tile that are asked for ahead of their use
-    LARGE_BYTES = 1 << 19       # operands from this size on are asked for ahead
-    STREAM_BYTES = 1 << 24      # results from this size on are written past the caches
+    FAR_BYTES = 1 << 24         # from this size on operands are asked for ahead and results written past the caches
     STAGE = 32768               # doubles, or twice as many floats, of a tile that is kept in a workspace
     TOGETHER = 4096             # elements of short rows that are done together, in
     MOST_TOGETHER = 64          # rows at most
@@ -221,8 +226,7 @@ cdef struct Operand:
     DType dtype
     Py_ssize_t itemsize
     Py_ssize_t outer, n, inner  # bytes from an element to the next along each axis
-    bint large                  # more than the second-level cache holds
-    bint streamed               # written past the caches
+    bint far                    # more than the caches hold
     bint turned                 # elements along the axis are nearer to each other than along inner
     Py_ssize_t loops[MAX_LOOPS]
 
@@ -250,8 +254,8 @@ cdef struct Row:                # what the element-wise loops need to know of a 
 cdef struct Part:               # what the passes over a part of a row find
     double max
     Sum diff_dst
-    Sum others                  # sum of exp over the elements below the maximum
-    Py_ssize_t ties             # the number of elements at the maximum
+    Sum exps                    # sum of exp, in the forward over the elements below the maximum, and
+    Py_ssize_t ties             # the number of those at it
 
 
 cdef struct Workspace:          # of one thread; doubles hold floats as well
@@ -265,8 +269,8 @@ cdef struct Workspace:          # of one thread; doubles hold floats as well
     double boost[TILE]          # as in Row
     double diff_dst_hi[TILE]
     double diff_dst_lo[TILE]
-    double others_hi[TILE]
-    double others_lo[TILE]
+    double exps_hi[TILE]        # as in Part
+    double exps_lo[TILE]
     double ties[TILE]
 
 
@@ -368,7 +372,7 @@ cdef inline void store(
 ) noexcept nogil:
     """The n elements x, rounded, to `at` and on, `stride` bytes apart."""
     if stride == sizeof(real) and is_native(op.dtype, x):
-        if op.streamed:
+        if op.far:
             stream_copy(at, x, n * sizeof(real))
         else:
             memcpy(at, x, n * sizeof(real))
@@ -518,17 +522,17 @@ cdef inline double exp_at_max(const Row* row, double* tail, const real* like) no
     return exp_f64_with_tail(row.max - row.shift, MAGIC_F64 + BIAS_F64 - K, tail)
 
 
-cdef inline void finish_backward(Row* row, Sum others, double ties, const real* like) noexcept nogil:
-    """The factor of the src form, from the sum of exp below the maximum and the number of elements at it."""
+cdef inline void finish_backward(Row* row, Sum exps, const real* like) noexcept nogil:
+    """The factor of the src form, from the sum of exp, in which that of the maximum is replaced by a better one."""
     cdef double tail = 0
     cdef double at_max = exp_at_max(row, &tail, like)
-    cdef double all_at_max = ties * at_max
     cdef Sum ratio
     if real is float:
-        ratio = Sum(row.diff_dst.hi / (all_at_max + others.hi), 0)
+        exps.hi -= exp_one_f32(<float> row.max, <float> row.shift, <float> row.magic, <float> row.lo)
+        ratio = Sum(row.diff_dst.hi / (at_max + exps.hi), 0)
     else:
-        ratio = quotient(
-            row.diff_dst, add(Sum(all_at_max, product_error(ties, at_max, all_at_max) + ties * tail), others))
+        exps = add(exps, Sum(-exp_one_f64(row.max, row.shift, row.magic, row.lo), 0))
+        ratio = quotient(row.diff_dst, add(Sum(at_max, tail), exps))
     set_factor(row, Sum(ratio.hi * row.boost, ratio.lo * row.boost), like)
 
 
@@ -567,6 +571,7 @@ cdef inline void get_constants(const Workspace* w, Py_ssize_t c, Row* row, const
     row.max = of[OF_MAX * OF_STRIDE]
     row.shift = of[OF_SHIFT * OF_STRIDE]
     row.magic = of[OF_MAGIC * OF_STRIDE]
+    row.lo = of[OF_EXP_LO * OF_STRIDE]
     row.boost = w.boost[c]
     row.diff_dst = Sum(w.diff_dst_hi[c], w.diff_dst_lo[c])
 
@@ -598,13 +603,13 @@ cdef void finish_rows(Form form, Workspace* w, Py_ssize_t count, const real* lik
     if form == BACKWARD_SRC:
         for c in range(count):
             get_constants(w, c, &row, like)
-            finish_backward(&row, Sum(w.others_hi[c], w.others_lo[c]), w.ties[c], like)
+            finish_backward(&row, Sum(w.exps_hi[c], w.exps_lo[c]), like)
             of[OF_FACTOR * OF_STRIDE + c] = <real> row.factor
             of[OF_FACTOR_LOW * OF_STRIDE + c] = <real> row.factor_low
     else:
         for c in range(count):
             get_constants(w, c, &row, like)
-            finish_forward(&row, Sum(w.others_hi[c], w.others_lo[c]), w.ties[c], like)
+            finish_forward(&row, Sum(w.exps_hi[c], w.exps_lo[c]), w.ties[c], like)
             of[OF_FACTOR * OF_STRIDE + c] = <real> row.factor
             of[OF_FACTOR_LOW * OF_STRIDE + c] = <real> row.factor_low
 
@@ -614,7 +619,6 @@ cdef void finish_rows(Form form, Workspace* w, Py_ssize_t count, const real* lik
 cdef struct Line:               # a row of an operand
     const Operand* op
     const char* data
-    const char* next            # the row that follows, to be asked for ahead, or NULL
     Py_ssize_t size             # of an element of data
     bint loaded                 # data can be computed on
     const volatile bint* stopped
@@ -625,17 +629,13 @@ cdef inline bint is_ready(const Problem* p, const Operand* op, const real* like)
     return p.type != ITEM_REAL or op.n == sizeof(real) and is_native(op.dtype, like)
 
 
-cdef inline Line line_at(const Problem* p, const Operand* op, Py_ssize_t index, Py_ssize_t ahead,
-                         real* keep) noexcept nogil:
-    """Row `index`; one that is short is loaded into `keep` unless it is ready. That `ahead` of it is asked for."""
+cdef inline Line line_at(const Problem* p, const Operand* op, Py_ssize_t index, real* keep) noexcept nogil:
+    """Row `index`; one that is short is loaded into `keep` unless it is ready."""
     cdef Line line
     line.op = op
     line.data = locate(p, op, index)
     line.size = op.itemsize
-    line.next = NULL
     line.stopped = &p.stopped
-    if ahead and op.large and op.n == op.itemsize and (index if p.ndim == 0 else index % p.outer) + ahead < p.outer:
-        line.next = line.data + ahead * op.outer
     line.loaded = is_ready(p, op, <const real*> keep)
     if p.n <= KEEP and not line.loaded:
         load_into(keep, op, line.data, op.n, p.n)
@@ -701,15 +701,17 @@ cdef inline double max_part(
     return max
 
 
-cdef inline void exp_part(const Line* src, int type, Py_ssize_t start, Py_ssize_t stop, const real* of, Part* part,
-                          real* kept) noexcept nogil:
-    """Sum exp over the elements below the maximum and count those at it; `kept`, if any, gets exp."""
+cdef inline void exp_part(const Line* src, Form form, int type, Py_ssize_t start, Py_ssize_t stop, const real* of,
+                          Part* part, real* kept) noexcept nogil:
+    """Sum exp; `kept`, if any, gets it."""
     cdef real scratch[CHUNK]
+    cdef real exps[CHUNK]
     cdef double hi[LANES]
     cdef double lo[LANES]
     cdef Py_ssize_t b, j, w
     cdef const void* x
-    cdef real* e = NULL
+    cdef real* e
+    cdef bint below = form == LOG_SOFTMAX
     clear_lanes(hi)
     clear_lanes(lo)
     part.ties = 0
@@ -718,16 +720,13 @@ cdef inline void exp_part(const Line* src, int type, Py_ssize_t start, Py_ssize_
             break
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
-        if src.next != NULL:
-            prefetch(src.next + j * src.op.n, w * src.op.n)
         x = load_chunk(src, j, w, <real*> scratch)
-        if kept != NULL:
-            e = kept + j
+        e = kept + j if kept != NULL else <real*> exps
         if real is float:
-            part.ties += exp_row_f32(e, x, w, of, hi, lo, type)
+            part.ties += exp_row_f32(e, x, w, of, below, hi, lo, type)
         else:
-            part.ties += exp_row_f64(e, x, w, of, hi, lo, type)
-    part.others = row_sum(hi, lo, of)
+            part.ties += exp_row_f64(e, x, w, of, below, hi, lo, type)
+    part.exps = row_sum(hi, lo, of)
 
 
 cdef inline void write_chunk(Form form, void* y, const void* g, const void* x, const real* e, Py_ssize_t n,
@@ -772,10 +771,6 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
             break
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
-        if diff_dst.next != NULL:
-            prefetch(diff_dst.next + j * diff_dst.op.n, w * diff_dst.op.n)
-        if src.next != NULL and p.form == BACKWARD_DST:     # else exp_part has asked
-            prefetch(src.next + j * src.op.n, w * src.op.n)
         if kept != NULL:
             e = kept + j
         else:
@@ -810,7 +805,8 @@ cdef inline void begin_from_parts(const Problem* p, Row* row, const Part* parts,
     for i in range(count):
         max = parts[i].max if parts[i].max > max else max
         diff_dst = add(diff_dst, parts[i].diff_dst)
-    if p.form == BACKWARD_DST:
+    if p.form == BACKWARD_DST:              # which wants no more of it
+        row.shift = row.magic = row.lo = row.max = 0
         row.diff_dst = diff_dst
     else:
         begin_row(row, max, p.n, diff_dst, like)
@@ -818,15 +814,15 @@ cdef inline void begin_from_parts(const Problem* p, Row* row, const Part* parts,
 
 cdef inline void finish_from_parts(const Problem* p, Row* row, const Part* parts, Py_ssize_t count,
                                    const real* like) noexcept nogil:
-    cdef Sum others = Sum(0, 0)
+    cdef Sum exps = Sum(0, 0)
     cdef Py_ssize_t ties = 0, i
     for i in range(count):
-        others = add(others, parts[i].others)
+        exps = add(exps, parts[i].exps)
         ties += parts[i].ties
     if p.form == BACKWARD_SRC:
-        finish_backward(row, others, ties, like)
+        finish_backward(row, exps, like)
     else:
-        finish_forward(row, others, ties, like)
+        finish_forward(row, exps, ties, like)
 
 
 cdef inline void set_row(Form form, real* of, const Row* row) noexcept nogil:
@@ -848,9 +844,9 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Workspace* w, const real* 
     cdef Part parts[MAX_PARTS]
     cdef Row row
     cdef Py_ssize_t length = part_length(p.n), count = blocks(p.n, length), i
-    cdef Line src = line_at(p, &p.src, index, 1, <real*> keep_src), diff_dst = src
+    cdef Line src = line_at(p, &p.src, index, <real*> keep_src), diff_dst = src
     if p.form != LOG_SOFTMAX:
-        diff_dst = line_at(p, &p.diff_dst, index, 1, <real*> keep_diff_dst)
+        diff_dst = line_at(p, &p.diff_dst, index, <real*> keep_diff_dst)
     if p.form == BACKWARD_SRC and p.n <= KEEP:
         kept = <real*> keep_exp
     elif p.form == BACKWARD_SRC and p.n <= STAGE:
@@ -861,11 +857,11 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Workspace* w, const real* 
     set_row(p.form, <real*> of, &row)
     if p.form != BACKWARD_DST:
         for i in range(count):
-            exp_part(&src, p.type, i * length, min(p.n, (i + 1) * length), <const real*> of, &parts[i], kept)
+            exp_part(&src, p.form, p.type, i * length, min(p.n, (i + 1) * length), <const real*> of, &parts[i], kept)
         finish_from_parts(p, &row, parts, count, like)
         set_row(p.form, <real*> of, &row)
     write_part(p, &diff_dst, &src, locate(p, &p.out, index), 0, p.n, <const real*> of, row.diff_dst, kept,
-               p.out.streamed)
+               p.out.far)
     stream_end()
 
 
@@ -882,7 +878,7 @@ cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Worksp
     cdef char* y
     cdef int i
     cdef bint forward = p.form == LOG_SOFTMAX
-    cdef bint direct = not p.out.streamed and p.out.data != p.src.data and p.out.data != p.diff_dst.data
+    cdef bint direct = not p.out.far and p.out.data != p.src.data and p.out.data != p.diff_dst.data
     for r in range(count):
         if p.form != BACKWARD_DST:
             constants[OF_MAX * OF_STRIDE + r] = max_of(locate(p, &p.src, first + r), n, -INFINITY, p.type, like)
@@ -897,22 +893,21 @@ cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Worksp
         for r in range(count):
             for i in range(CONSTANTS):
                 of[i] = constants[i * OF_STRIDE + r]
-            if not forward:
-                e = <real*> w.src + r * room
+            e = <real*> w.src + (0 if forward else r * room)
             x = locate(p, &p.src, first + r)
             if real is float:
-                w.ties[r] = exp_total_of_row_f32(e, x, n, of, w.others_hi + r, w.others_lo + r, p.type)
+                w.ties[r] = exp_total_of_row_f32(e, x, n, of, forward, w.exps_hi + r, w.exps_lo + r, p.type)
             else:
-                w.ties[r] = exp_total_of_row_f64(e, x, n, of, w.others_hi + r, w.others_lo + r, p.type)
+                w.ties[r] = exp_total_of_row_f64(e, x, n, of, forward, w.exps_hi + r, w.exps_lo + r, p.type)
         finish_rows(p.form, w, count, like)
     for r in range(count):
         for i in range(CONSTANTS):
             of[i] = constants[i * OF_STRIDE + r]
         x = locate(p, &p.src, first + r)
         g = locate(p, &p.diff_dst, first + r)
-        if p.src.large:
+        if p.src.far:
             prefetch(x + count * p.src.outer, n * p.src.itemsize)
-        if p.diff_dst.large:
+        if p.diff_dst.far:
             prefetch(g + count * p.diff_dst.outer, n * p.diff_dst.itemsize)
         if p.form == BACKWARD_SRC:
             e = <real*> w.src + r * room
@@ -925,7 +920,7 @@ cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Worksp
         bytes, count = count * bytes, 1
     for r in range(count):
         y = locate(p, &p.out, first + r)
-        if p.out.streamed:
+        if p.out.far:
             stream_copy(y, <const char*> w.result + r * bytes, bytes)
         else:
             memcpy(y, <const char*> w.result + r * bytes, bytes)
@@ -940,20 +935,20 @@ cdef void split_row(const Problem* p, Py_ssize_t index, int threads, const real*
     cdef Part parts[MAX_PARTS]
     cdef Row row
     cdef Py_ssize_t length = part_length(p.n), count = blocks(p.n, length), i
-    cdef Line src = line_at(p, &p.src, index, 1, <real*> NULL)          # too long to be kept
-    cdef Line diff_dst = line_at(p, &p.diff_dst, index, 1, <real*> NULL)
+    cdef Line src = line_at(p, &p.src, index, <real*> NULL)          # too long to be kept
+    cdef Line diff_dst = line_at(p, &p.diff_dst, index, <real*> NULL)
     for i in prange(count, schedule="static", num_threads=threads):
         reduce_part(p, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
     begin_from_parts(p, &row, parts, count, like)
     set_row(p.form, <real*> of, &row)
     if p.form != BACKWARD_DST:
         for i in prange(count, schedule="static", num_threads=threads):
-            exp_part(&src, p.type, i * length, min(p.n, (i + 1) * length), constants, &parts[i], <real*> NULL)
+            exp_part(&src, p.form, p.type, i * length, min(p.n, (i + 1) * length), constants, &parts[i], <real*> NULL)
         finish_from_parts(p, &row, parts, count, like)
         set_row(p.form, <real*> of, &row)
     for i in prange(count, schedule="static", num_threads=threads):
         write_part(p, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), constants, row.diff_dst,
-                   <const real*> NULL, p.out.streamed)
+                   <const real*> NULL, p.out.far)
         stream_end()
 
 
@@ -1014,7 +1009,7 @@ cdef inline void load_turned(const Operand* op, const char* at, Py_ssize_t heigh
 cdef inline void store_turned(const Operand* op, char* at, Py_ssize_t height, Py_ssize_t width,
                               const real* x, Py_ssize_t pitch, real* flat) noexcept nogil:
     cdef Py_ssize_t c
-    if op.n == sizeof(real) and is_native(op.dtype, x) and not op.streamed:
+    if op.n == sizeof(real) and is_native(op.dtype, x) and not op.far:
         turn(at, op.inner, <const char*> x, pitch * sizeof(real), height, width, x)
         return
     turn(<char*> flat, height * sizeof(real), <const char*> x, pitch * sizeof(real), height, width, x)
@@ -1064,7 +1059,7 @@ cdef inline void store_slab(const Problem* p, const Operand* op, Py_ssize_t firs
         at = locate_column(p, op, first + c) + start * op.n
         if op.turned:
             store_turned(op, at, height, run, x + c, pitch, flat)
-        elif op.inner == sizeof(real) and is_native(op.dtype, x) and not op.streamed:
+        elif op.inner == sizeof(real) and is_native(op.dtype, x) and not op.far:
             copy_rows(at, op.n, x + c, pitch * sizeof(real), height, run * sizeof(real), 0)
         else:
             for i in range(height):
@@ -1080,19 +1075,19 @@ cdef inline void max_slab(real* max, const real* x, Py_ssize_t height, Py_ssize_
         max_columns_f64(max, x, height, pitch)
 
 
-cdef void exp_slab(Workspace* w, real* terms, real* x, Py_ssize_t height, Py_ssize_t pitch,
-                   bint keep) noexcept nogil:
-    """exp of what is below the maximum, 0 at it, and how often that was; `keep` leaves exp in x."""
+cdef void exp_slab(Workspace* w, real* e, const real* x, Py_ssize_t height, Py_ssize_t pitch,
+                   bint below) noexcept nogil:
+    """exp; of what is below the maximum, with how often that was reached, or of all."""
     cdef real ties[TILE]
     cdef Py_ssize_t c, _row
     for c in range(pitch):
         ties[c] = 0
     for _row in range(height):
         if real is float:
-            exp_columns_f32(terms, x, pitch, <const float*> w.constants, OF_STRIDE, ties, keep)
+            exp_columns_f32(e, x, pitch, <const float*> w.constants, OF_STRIDE, ties, below)
         else:
-            exp_columns_f64(terms, x, pitch, <const double*> w.constants, OF_STRIDE, ties, keep)
-        x, terms = x + pitch, terms + pitch
+            exp_columns_f64(e, x, pitch, <const double*> w.constants, OF_STRIDE, ties, below)
+        x, e = x + pitch, e + pitch
     for c in range(pitch):
         w.ties[c] += ties[c]
 
@@ -1201,7 +1196,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     if first % p.inner + width <= p.inner:
         if p.form == BACKWARD_DST and p.src.inner == sizeof(real) and is_native(p.src.dtype, like):
             dst = locate_column(p, &p.src, first)
-        if p.out.inner == sizeof(real) and is_native(p.out.dtype, like) and not p.out.streamed:
+        if p.out.inner == sizeof(real) and is_native(p.out.dtype, like) and not p.out.far:
             if dst == NULL or p.out.data != p.src.data:
                 out = locate_column(p, &p.out, first)
         if dst != NULL or out != NULL:
@@ -1211,7 +1206,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
         w.diff_dst_hi[c] = w.diff_dst_lo[c] = 0
     if p.form != BACKWARD_DST:
         for c in range(pitch):
-            w.others_hi[c] = w.others_lo[c] = w.ties[c] = 0
+            w.exps_hi[c] = w.exps_lo[c] = w.ties[c] = 0
             max[c] = -INFINITY
 
     # First pass: the sum of diff_dst and the maximum of src.
@@ -1231,7 +1226,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
 
     extreme = begin_rows(p.form, w, pitch, n, like)
 
-    # Second pass: exp, its sum below the maximum, and the number of elements at it.
+    # Second pass: exp and its sum.
     if p.form != BACKWARD_DST:
         j = 0
         while j < n and not p.stopped:
@@ -1240,8 +1235,9 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
                 xs = <real*> w.src + j * pitch
             else:
                 load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-            exp_slab(w, result, xs, height, pitch, kept)
-            sum_slab(w, w.others_hi, w.others_lo, <const real*> result, n, j, height, pitch)
+            y = xs if kept else result
+            exp_slab(w, y, <const real*> xs, height, pitch, p.form == LOG_SOFTMAX)
+            sum_slab(w, w.exps_hi, w.exps_lo, <const real*> y, n, j, height, pitch)
             j += height
         finish_rows(p.form, w, pitch, like)
 
@@ -1279,29 +1275,43 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     stream_end()
 
 
+cdef inline Py_ssize_t tiled_together(const Problem* p, Py_ssize_t count) noexcept nogil:
+    """How many columns are cut into tiles together: a tile within `inner` is read and written where it lies."""
+    return p.inner if p.inner >= WIDE else count
+
+
+cdef inline void tile_at(const Problem* p, Py_ssize_t i, Py_ssize_t count, Py_ssize_t width, Workspace* w,
+                         const real* like) noexcept nogil:
+    cdef Py_ssize_t together = tiled_together(p, count), tiles = blocks(together, width)
+    cdef Py_ssize_t start = i % tiles * width
+    one_tile(p, i // tiles * together + start, min(width, together - start), w, like)
+
+
 cdef void columns(const Problem* p, Py_ssize_t count, Py_ssize_t width, Workspace* workspaces, int threads,
                   const real* like) noexcept nogil:
-    cdef Py_ssize_t i
+    cdef Py_ssize_t together = tiled_together(p, count), tiles = count // together * blocks(together, width), i
     if threads > 1:
-        for i in prange(blocks(count, width), schedule="static", num_threads=threads):
-            one_tile(p, i * width, min(width, count - i * width), workspaces + threadid(), like)
+        for i in prange(tiles, schedule="static", num_threads=threads):
+            tile_at(p, i, count, width, workspaces + threadid(), like)
     else:
-        for i in range(blocks(count, width)):
-            one_tile(p, i * width, min(width, count - i * width), workspaces, like)
+        for i in range(tiles):
+            tile_at(p, i, count, width, workspaces, like)
 
 
-cdef Py_ssize_t tile_width(Py_ssize_t n, Py_ssize_t count, Py_ssize_t room, int threads) noexcept:
+cdef Py_ssize_t tile_width(const Problem* p, Py_ssize_t count, Py_ssize_t room, int threads) noexcept:
     """Columns in a tile: as many as keep it in the caches, and enough tiles for all threads.
 
     `room` is for how many elements there is scratch.
     """
+    cdef Py_ssize_t n = p.n, together = tiled_together(p, count)
     cdef Py_ssize_t most = min(max(SLAB // n, <Py_ssize_t> NARROW), <Py_ssize_t> TILE) // LANES * LANES
     if room < n * most <= 2 * room:         # half as wide, a tile need not be loaded twice
         most //= 2
     elif n * most > room:                   # it must be, and then long runs are worth more than the cache
         most = TILE
-    cdef Py_ssize_t tiles = blocks(blocks(count, most), threads) * threads
-    return blocks(blocks(count, tiles), LANES) * LANES
+    cdef Py_ssize_t sets = min(count // together, <Py_ssize_t> threads), share = blocks(threads, sets)
+    cdef Py_ssize_t tiles = blocks(blocks(together, most), share) * share
+    return blocks(blocks(together, tiles), LANES) * LANES
 
 
 # ---------------------------------------------------------------------------------------------- Python
@@ -1352,8 +1362,7 @@ cdef void set_operand(Operand* op, void* data, DType dtype, Py_ssize_t itemsize,
     op.data = <char*> data
     op.dtype = dtype
     op.itemsize = itemsize
-    op.large = nbytes >= LARGE_BYTES
-    op.streamed = nbytes >= STREAM_BYTES
+    op.far = nbytes >= FAR_BYTES
 
 
 cdef struct Walk:
@@ -1429,6 +1438,7 @@ cdef int walk(Problem* p, int threads) except -1:
     cdef Py_ssize_t count = p.outer * p.inner, together = 1, short_row = SHORT_ROW
     cdef bint in_double = False, along = True, adjacent = True, native = True, by_columns
     cdef int d
+    cdef void* memory = NULL
     operands[:] = [&p.diff_dst, &p.src, &p.out]
     for op in operands:
         in_double |= op.dtype == FLOAT64
@@ -1473,13 +1483,14 @@ cdef int walk(Problem* p, int threads) except -1:
     w.by_columns, w.in_double, w.together = by_columns, in_double, together
     w.workspaces = NULL
     if by_columns:
-        w.together = tile_width(p.n, count, STAGE if in_double else 2 * STAGE, threads)
+        w.together = tile_width(p, count, STAGE if in_double else 2 * STAGE, threads)
     p.stopped = False
     try:
         if by_columns or together > 1 or p.form == BACKWARD_SRC and KEEP < p.n <= STAGE:
-            w.workspaces = <Workspace*> PyMem_RawMalloc(threads * sizeof(Workspace))
-            if w.workspaces == NULL:
+            memory = PyMem_RawMalloc(threads * sizeof(Workspace) + CACHE_LINE)
+            if memory == NULL:
                 raise MemoryError
+            w.workspaces = <Workspace*> next_line(memory)
         if count * p.n <= BRIEF:
             compute(&w)
         # Python answers signals in its main thread; no other is waited for.
@@ -1489,7 +1500,7 @@ cdef int walk(Problem* p, int threads) except -1:
             with nogil:
                 compute(&w)
     finally:
-        PyMem_RawFree(w.workspaces)
+        PyMem_RawFree(memory)
         if has_team:
             team.release()
     return 0

@@ -83,12 +83,19 @@ static inline void add_row_f64(f64_vector *hi, f64_vector *lo, const double *x, 
 /* bfloat16 comes in vectors of even and of odd elements (loops_of_real.h): then the even lanes stand before the odd ones. */
 enum { HALF_LANE_VECTORS = LANE_VECTORS / 2 };
 
+/* Where the i-th half of a vector of float, as double, belongs. */
+static inline int lane_vector(int i, int even_first)
+{
+    int odd = i >> 1 & 1;
+    return even_first ? odd * HALF_LANE_VECTORS + ((i >> 1) - odd + (i & 1)) % HALF_LANE_VECTORS : i % LANE_VECTORS;
+}
+
 static inline void add_to_halves_of_lanes(f64_vector *hi, f32_vector x, int k)
 {
     f64_vector halves[2];
     widen_halves(halves, x);
     for (int h = 0; h < 2; h++)
-        hi[(k & 1) * HALF_LANE_VECTORS + ((k & ~1) + h) % HALF_LANE_VECTORS] += halves[h];
+        hi[lane_vector(2 * k + h, 1)] += halves[h];
 }
 
 static inline void take_lanes(f64_vector *lanes, const double *from, int even_first)

@@ -104,11 +104,18 @@ ALWAYS_INLINE void NAME(fill)(VECTOR *room, VECTOR with, int count)
     EACH memcpy(room + k, &with, sizeof with);
 }
 
+/* Elements up to the first address that stores of a row to `at` and on should begin at, not to cross cache lines. */
+#define UNALIGNED(at) (ptrdiff_t)(-(uintptr_t)(at) % BYTES(AT(FEW)) / BYTES(1))
+
 /* A loop over n elements of `step`, which computes `count` vectors of y from those of g and x: several at a time, then
- * as few as there are. What is then left is computed with elements before it once more, which is why y must not lie where
- * g or x does, or if that can not be in vectors of its own. */
+ * as few as there are. Before the first and after the last whole vectors, elements are computed twice, which is why y must
+ * not lie where g or x does, or if that can not be the last in vectors of their own. */
 #define LOOP(step, again) \
     ptrdiff_t i = 0, column = stride == 1 ? 0 : 1; \
+    if (stride == 1 && again && n >= 4 * LIMIT(STEP) && UNALIGNED(y)) { \
+        step(y, g, x, of, FEW); \
+        i = UNALIGNED(y); \
+    } \
     for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) \
         step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * column, LIMIT(TOGETHER)); \
     for (; i + AT(FEW) <= n; i += AT(FEW)) \
@@ -444,35 +451,67 @@ static void NAME(max_columns)(REAL *max, const REAL *x, ptrdiff_t n, ptrdiff_t p
     }
 }
 
-/* exp of `count` vectors, to e if given; those below the maximum added to the lanes, those at it counted. */
-ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, f64_vector *hi, f64_vector *lo, BITS *ties, int type,
-                                  int count)
+/* Those at the maximum are counted and left out. */
+ALWAYS_INLINE VECTOR NAME(below)(VECTOR e, VECTOR x, VECTOR max, BITS *ties)
+{
+    BITS at_max = (BITS)(x == max);
+    *ties -= at_max;
+    return (VECTOR)((BITS)e & ~at_max);
+}
+
+/* exp of one element, as exp_vectors has it. */
+static inline REAL NAME(exp_one)(REAL x, REAL shift, REAL magic, REAL lo)
+{
+    REAL t, k, r, q;
+    x = x - shift;
+    x = lo > x ? lo : x;
+    t = NAME(fma)(x, (REAL)LOG2_E, magic);
+    k = t - magic;
+    r = NAME(fma)(k, -LIMIT(LN_2_LOW), NAME(fma)(k, -LIMIT(LN_2_HIGH), x));
+#define FIRST(i, c) q = c;
+#define NEXT(i, c) q = NAME(fma)(q, r, c);
+    LIMIT(EXP_Q)(FIRST, NEXT)
+#undef FIRST
+#undef NEXT
+    q = (REAL)1 + NAME(fma)(r * r, q, r);
+    return q * NAME(power_of_two)(t);
+}
+
+/* exp of `count` vectors, in their order, to e; of all, or of those below the maximum, the others being counted. */
+ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, int below, BITS *ties, int type, int count)
 {
     enum { stride = 1 };
     VECTOR y[LIMIT(TOGETHER)];
     NAME(exp_vectors)(y, x, of, stride, type, count);
-    if (e)
-        EACH NAME(store)(e + AT(k), y[k]);
-    EACH {
-        BITS at_max = (BITS)(LOAD(x, k) == SPLAT(of[OF_MAX]));
-        *ties -= at_max;
-        y[k] = (VECTOR)((BITS)y[k] & ~at_max);
-    }
-    EACH NAME(add_to_lanes_typed)(hi, lo, y[k], k, type);
+    if (below)
+        EACH y[k] = NAME(below)(y[k], LOAD(x, k), SPLAT(of[OF_MAX]), ties);
+    EACH NAME(store)(e + AT(k), y[k]);
 }
 
-/* e has room for a multiple of LIMIT(STEP) and gets exp in the order of the vectors. */
-ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, f64_vector *hi, f64_vector *lo,
-                                       int type)
+/* Those, to the lanes of their elements: from memory, which takes fewer operations than taking a vector apart. */
+ALWAYS_INLINE void NAME(add_exps)(f64_vector *hi, f64_vector *lo, const REAL *e, int type, int count)
+{
+#if MANTISSA == 23
+    EACH for (int h = 0; h < 2; h++)
+        hi[lane_vector(2 * k + h, type == ITEM_BF16)] += load_as_f64(e + AT(k) + h * WIDTH_F64);
+    (void)lo;
+#else
+    EACH NAME(add_to_lanes)(hi, lo, NAME(load)(e + AT(k)), k);
+    (void)type;
+#endif
+}
+
+/* e has room for a multiple of LIMIT(STEP). */
+ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, int below, f64_vector *hi,
+                                       f64_vector *lo, int type)
 {
     BITS ties = {0};
-    ptrdiff_t i = 0, count = 0;
-    if (e)
-        for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP))
-            NAME(exp_step)(e + i, SKIP(x, i), of, hi, lo, &ties, type, LIMIT(TOGETHER));
-    else
-        for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP))
-            NAME(exp_step)(NULL, SKIP(x, i), of, hi, lo, &ties, type, LIMIT(TOGETHER));
+    ptrdiff_t i = 0, added = 0, count = 0;
+    for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) {
+        NAME(exp_step)(e + i, SKIP(x, i), of, below, &ties, type, LIMIT(TOGETHER));
+        for (; added < i; added += LIMIT(STEP))         /* what the step before has stored */
+            NAME(add_exps)(hi, lo, e + added, type, LIMIT(TOGETHER));
+    }
     for (; i < n; i += AT(ROUND)) {         /* the last may have to be filled up: exp(-inf) is 0, and adding 0 changes no bit */
         VECTOR rest[LIMIT(TOGETHER)];
         const void *from = SKIP(x, i);
@@ -481,69 +520,82 @@ ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, cons
             memcpy(rest, from, BYTES(n - i));
             from = rest;
         }
-        NAME(exp_step)(e ? e + i : NULL, from, of, hi, lo, &ties, type, ROUND);
+        NAME(exp_step)(e + i, from, of, below, &ties, type, ROUND);
     }
+    for (; added < i; added += AT(ROUND))
+        NAME(add_exps)(hi, lo, e + added, type, ROUND);
     for (int k = 0; k < WIDTH; k++)
         count += (ptrdiff_t)ties[k];
     return count;
 }
 
-ALWAYS_INLINE ptrdiff_t NAME(exp_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, double *hi, double *lo, int type)
+ALWAYS_INLINE ptrdiff_t NAME(exp_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, int below, double *hi, double *lo,
+                                        int type)
 {
     f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
     take_lanes(his, hi, type == ITEM_BF16);
     take_lanes(los, lo, 0);
-    ptrdiff_t ties = NAME(exp_loop)(e, x, n, of, his, los, type);
+    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, 1, his, los, type) : NAME(exp_loop)(e, x, n, of, 0, his, los, type);
     put_lanes(hi, his, type == ITEM_BF16);
     put_lanes(lo, los, 0);
     return ties;
 }
 
-static ptrdiff_t NAME(exp_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, double *hi, double *lo, int type)
+static ptrdiff_t NAME(exp_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, int below, double *hi, double *lo, int type)
 {
-    FOR_EACH_TYPE(return NAME(exp_typed)(e, x, n, of, hi, lo, type))
+    FOR_EACH_TYPE(return NAME(exp_typed)(e, x, n, of, below, hi, lo, type))
     return 0;
 }
 
 /* The same of a row that is no longer than a part: to the sum's two halves. */
-ALWAYS_INLINE ptrdiff_t NAME(exp_total_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, double *high, double *low,
-                                              int type)
+ALWAYS_INLINE ptrdiff_t NAME(exp_total_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, int below, double *high,
+                                              double *low, int type)
 {
     f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
-    ptrdiff_t ties = NAME(exp_loop)(e, x, n, of, his, los, type);
+    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, 1, his, los, type) : NAME(exp_loop)(e, x, n, of, 0, his, los, type);
     NAME(fold_typed)(high, low, his, los, type);
     return ties;
 }
 
-static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, double *high, double *low, int type)
+static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, int below, double *high,
+                                        double *low, int type)
 {
-    FOR_EACH_TYPE(return NAME(exp_total_typed)(e, x, n, of, high, low, type))
+    FOR_EACH_TYPE(return NAME(exp_total_typed)(e, x, n, of, below, high, low, type))
     return 0;
 }
 
-/* The same of n columns (a multiple of WIDTH): `terms` is what is to be added, `keep` leaves exp in x. */
-ALWAYS_INLINE void NAME(exp_columns_step)(REAL *terms, REAL *x, const REAL *of, ptrdiff_t stride, REAL *ties, int keep,
+/* The same of n columns (a multiple of WIDTH), not added up. */
+ALWAYS_INLINE void NAME(exp_columns_step)(REAL *e, const REAL *x, const REAL *of, ptrdiff_t stride, int below, REAL *ties,
                                           int count)
 {
     enum { type = ITEM_REAL };
     VECTOR y[LIMIT(TOGETHER)];
     NAME(exp_vectors)(y, x, of, stride, type, count);
-    EACH {
-        BITS at_max = (BITS)(LOAD(x, k) == CONSTANT(OF_MAX, k));
-        NAME(store)(ties + AT(k), NAME(load)(ties + AT(k)) + (VECTOR)((BITS)SPLAT(1) & at_max));
-        NAME(store)(terms + AT(k), (VECTOR)((BITS)y[k] & ~at_max));
-        if (keep)
-            NAME(store)(x + AT(k), y[k]);
-    }
+    if (below)
+        EACH {
+            BITS one = {0};
+            y[k] = NAME(below)(y[k], LOAD(x, k), CONSTANT(OF_MAX, k), &one);
+            NAME(store)(ties + AT(k), NAME(load)(ties + AT(k)) + (VECTOR)((BITS)SPLAT(1) & -one));
+        }
+    EACH NAME(store)(e + AT(k), y[k]);
 }
 
-static void NAME(exp_columns)(REAL *terms, REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, REAL *ties, int keep)
+ALWAYS_INLINE void NAME(exp_columns_loop)(REAL *e, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below,
+                                          REAL *ties)
 {
     ptrdiff_t i = 0;
     for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP))
-        NAME(exp_columns_step)(terms + i, x + i, of + i, stride, ties + i, keep, LIMIT(TOGETHER));
+        NAME(exp_columns_step)(e + i, x + i, of + i, stride, below, ties + i, LIMIT(TOGETHER));
     for (; i < n; i += WIDTH)
-        NAME(exp_columns_step)(terms + i, x + i, of + i, stride, ties + i, keep, 1);
+        NAME(exp_columns_step)(e + i, x + i, of + i, stride, below, ties + i, 1);
+}
+
+static void NAME(exp_columns)(REAL *e, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, REAL *ties, int below)
+{
+    if (below)
+        NAME(exp_columns_loop)(e, x, n, of, stride, 1, ties);
+    else
+        NAME(exp_columns_loop)(e, x, n, of, stride, 0, ties);
 }
 
 #undef EACH
@@ -555,6 +607,7 @@ static void NAME(exp_columns)(REAL *terms, REAL *x, ptrdiff_t n, const REAL *of,
 #undef SKIP
 #undef FEW
 #undef ROUND
+#undef UNALIGNED
 #undef LOOP
 #undef REDUCE
 #undef FOR_EACH_TYPE

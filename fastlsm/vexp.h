@@ -64,12 +64,16 @@ static inline double fma_f64(double a, double b, double c) { return a * b + c; }
     NEXT(6, 0x1.111111112817p-7) NEXT(7, 0x1.5555555550754p-5) NEXT(8, 0x1.55555555554f8p-3) NEXT(9, 0x1.000000000000ap-1)
 enum { EXP_Q_TERMS = 10 };          /* of the longer one */
 
+/* 2^(k - K) from t, see above. */
+static inline float power_of_two_f32(float t) { return f32_of_bits(bits_of_f32(t) << 23); }
+static inline double power_of_two_f64(double t) { return f64_of_bits(bits_of_f64(t) << 52); }
+
 /* One exp, of which the exact value is nearly the sum of the result and *tail: for what a row has one of. */
 static inline double exp_f64_with_tail(double x, double magic, double *tail)
 {
     double t = fma_f64(x, LOG2_E, magic), k = t - magic;
     double r = fma_f64(k, -LN_2_LOW_F64, fma_f64(k, -LN_2_HIGH_F64, x));
-    double q, s, y, scale = f64_of_bits(bits_of_f64(t) << 52);
+    double q, s, y, scale = power_of_two_f64(t);
 #define FIRST(i, c) q = c;
 #define NEXT(i, c) q = fma_f64(q, r, c);
     EXP_Q_F64(FIRST, NEXT)
