@@ -203,12 +203,13 @@ cpdef enum Form:
 cdef enum:
     LANES = 16
     CHUNK = 1024                # elements that rows loads, computes and stores at a time
-    TILE = 512                  # columns that are computed side by side, at most
+    TILE = 2048                 # columns that are computed side by side, at most; what is near is better in tiles of
+    NEAR_TILE = 512
     OF_STRIDE = TILE + LANES    # not a power of two, so that the constants of a column fall into different cache sets
     WIDE = 48                   # an inner extent from which on tiles end where it does
     NARROW = 128                # and that are worth the jump from one row of a tile to the next
     SLAB = 8192                 # elements of a tile that are loaded, computed and stored at a time
-    AHEAD = 4                   # rows of a tile that are asked for ahead of their use
+    AHEAD = 4                   # rows of a tile that are asked for ahead of their use, if near
     FAR_BYTES = 1 << 24         # from this size on operands are asked for ahead and results written past the caches
     STAGE = 32768               # doubles, or twice as many floats, of a tile that is kept in a workspace
     TOGETHER = 4096             # elements of short rows that are done together, in
@@ -234,6 +235,7 @@ cdef struct Problem:
     Form form
     volatile bint stopped       # the call is to end at once; what is written does not matter any more
     int type                    # the elements that rows compute on where they lie, if all are adjacent: loops.h
+    bint wide                   # columns are far, and run along memory: in long runs the processor itself reads ahead
     Py_ssize_t outer, n, inner  # extents
     int ndim                    # axes outside `outer` that could not be merged into it, and
     Py_ssize_t loops[MAX_LOOPS]  # their extents
@@ -261,7 +263,7 @@ cdef struct Part:               # what the passes over a part of a row find
 cdef struct Workspace:          # of one thread; doubles hold floats as well
     double diff_dst[STAGE]      # a tile if it fits, else a slab of some of its rows
     double src[STAGE]
-    double result[SLAB]
+    double result[STAGE]
     double flat[SLAB]
     double hi[LANES * TILE]     # the lanes of LANES columns, then those of the next
     double lo[LANES * TILE]
@@ -1036,10 +1038,10 @@ cdef inline void load_slab(const Problem* p, const Operand* op, Py_ssize_t first
         if op.turned:
             load_turned(op, at, height, run, to + c, pitch, flat)
         elif op.inner == sizeof(real) and is_native(op.dtype, <const real*> flat):
-            copy_rows(to + c, pitch * sizeof(real), at, op.n, height, run * sizeof(real), AHEAD)
+            copy_rows(to + c, pitch * sizeof(real), at, op.n, height, run * sizeof(real), 0 if p.wide else AHEAD)
         else:
             for i in range(height):
-                if op.inner == op.itemsize:
+                if op.inner == op.itemsize and not p.wide:
                     prefetch(at + (i + AHEAD) * op.n, run * op.itemsize)
                 load_into(to + i * pitch + c, op, at + i * op.n, op.inner, run)
         c += run
@@ -1167,9 +1169,14 @@ cdef inline void backward_dst_columns(real* y, const real* g, const real* x, Py_
             y, g, x, n, <const double*> w.constants, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
 
 
-cdef inline Py_ssize_t slab_height(Py_ssize_t n, Py_ssize_t j, Py_ssize_t pitch) noexcept nogil:
+cdef inline Py_ssize_t room(const real* like) noexcept nogil:
+    """Elements that there is scratch for."""
+    return STAGE * <Py_ssize_t> (sizeof(double) // sizeof(real))
+
+
+cdef inline Py_ssize_t slab_height(const Problem* p, Py_ssize_t j, Py_ssize_t pitch, const real* like) noexcept nogil:
     """Rows from j on that are loaded, computed and stored together: whole rounds of the lanes, within a part."""
-    cdef Py_ssize_t part = part_length(n), most = SLAB // pitch
+    cdef Py_ssize_t n = p.n, part = part_length(n), most = (room(like) if p.wide else SLAB) // pitch
     if n <= most:
         return n
     return min(most // LANES * LANES, min(n, (j // part + 1) * part) - j)
@@ -1179,7 +1186,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
                    const real* like) noexcept nogil:
     """`width` columns, each from its first element to its last."""
     cdef Py_ssize_t n = p.n, pitch = blocks(width, LANES) * LANES, j, i, c, height
-    cdef bint whole = n * pitch <= <Py_ssize_t> (sizeof(w.src) // sizeof(real))    # what is loaded stays
+    cdef bint whole = n * pitch <= room(like)   # what is loaded stays
     cdef bint kept = whole and p.form == BACKWARD_SRC, extreme = False
     cdef real* result = <real*> w.result
     cdef real* flat = <real*> w.flat
@@ -1193,7 +1200,8 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     cdef const char* dst = NULL             # read where it lies, which is once
     cdef char* out = NULL                   # written where it lies
     cdef Py_ssize_t computed = pitch
-    if first % p.inner + width <= p.inner:
+    cdef bint in_one_run = first % p.inner + width <= p.inner, by_row
+    if in_one_run:
         if p.form == BACKWARD_DST and p.src.inner == sizeof(real) and is_native(p.src.dtype, like):
             dst = locate_column(p, &p.src, first)
         if p.out.inner == sizeof(real) and is_native(p.out.dtype, like) and not p.out.far:
@@ -1201,6 +1209,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
                 out = locate_column(p, &p.out, first)
         if dst != NULL or out != NULL:
             computed = width
+    by_row = in_one_run and out == NULL and not p.out.turned    # then writing does not wait until reading ends
 
     for c in range(pitch):
         w.diff_dst_hi[c] = w.diff_dst_lo[c] = 0
@@ -1212,7 +1221,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     # First pass: the sum of diff_dst and the maximum of src.
     j = 0
     while j < n and not p.stopped:
-        height = slab_height(n, j, pitch)
+        height = slab_height(p, j, pitch, like)
         if whole:
             gs = <real*> w.diff_dst + j * pitch
             xs = <real*> w.src + j * pitch
@@ -1230,7 +1239,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     if p.form != BACKWARD_DST:
         j = 0
         while j < n and not p.stopped:
-            height = slab_height(n, j, pitch)
+            height = slab_height(p, j, pitch, like)
             if whole:
                 xs = <real*> w.src + j * pitch
             else:
@@ -1244,7 +1253,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     # Last pass: the result.
     j = 0
     while j < n and not p.stopped:
-        height = slab_height(n, j, pitch)
+        height = slab_height(p, j, pitch, like)
         if whole:
             gs = <real*> w.diff_dst + j * pitch
             xs = <real*> w.src + j * pitch
@@ -1253,14 +1262,15 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
         if dst == NULL and (not whole or p.form == BACKWARD_DST):
             load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
         for i in range(height):
-            y = result + i * pitch if out == NULL else <real*> (out + (j + i) * p.out.n)
+            y = result + (0 if by_row else i * pitch) if out == NULL else <real*> (out + (j + i) * p.out.n)
             if out != NULL:
                 prefetch(<char*> y + AHEAD * p.out.n, width * sizeof(real))
             g = gs + i * pitch
             x = xs + i * pitch
             if dst != NULL:
                 x = <const real*> (dst + (j + i) * p.src.n)
-                prefetch(<const char*> x + AHEAD * p.src.n, width * sizeof(real))
+                if not p.wide:
+                    prefetch(<const char*> x + AHEAD * p.src.n, width * sizeof(real))
             if p.form == LOG_SOFTMAX:
                 forward_columns(y, x, computed, of)
             elif kept:
@@ -1269,7 +1279,9 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
                 backward_src_columns(y, g, x, computed, of)
             else:
                 backward_dst_columns(y, g, x, computed, w, extreme)
-        if out == NULL:
+            if by_row:
+                store_slab(p, &p.out, first, width, j + i, 1, <const real*> y, pitch, flat)
+        if out == NULL and not by_row:
             store_slab(p, &p.out, first, width, j, height, <const real*> result, pitch, flat)
         j += height
     stream_end()
@@ -1298,17 +1310,15 @@ cdef void columns(const Problem* p, Py_ssize_t count, Py_ssize_t width, Workspac
             tile_at(p, i, count, width, workspaces, like)
 
 
-cdef Py_ssize_t tile_width(const Problem* p, Py_ssize_t count, Py_ssize_t room, int threads) noexcept:
-    """Columns in a tile: as many as keep it in the caches, and enough tiles for all threads.
-
-    `room` is for how many elements there is scratch.
-    """
-    cdef Py_ssize_t n = p.n, together = tiled_together(p, count)
-    cdef Py_ssize_t most = min(max(SLAB // n, <Py_ssize_t> NARROW), <Py_ssize_t> TILE) // LANES * LANES
-    if room < n * most <= 2 * room:         # half as wide, a tile need not be loaded twice
+cdef Py_ssize_t tile_width(const Problem* p, Py_ssize_t count, int threads, const real* like) noexcept:
+    """Columns in a tile: as many as keep it in the caches, and enough tiles for all threads."""
+    cdef Py_ssize_t n = p.n, together = tiled_together(p, count), space = room(like) if p.wide else SLAB
+    cdef Py_ssize_t widest = TILE if p.wide else NEAR_TILE
+    cdef Py_ssize_t most = min(max(space // n, <Py_ssize_t> NARROW), widest) // LANES * LANES
+    if room(like) < n * most <= 2 * room(like):     # half as wide, a tile need not be loaded twice
         most //= 2
-    elif n * most > room:                   # it must be, and then long runs are worth more than the cache
-        most = TILE
+    elif n * most > room(like):             # it must be, and then long runs are worth more than the cache
+        most = widest
     cdef Py_ssize_t sets = min(count // together, <Py_ssize_t> threads), share = blocks(threads, sets)
     cdef Py_ssize_t tiles = blocks(blocks(together, most), share) * share
     return blocks(blocks(together, tiles), LANES) * LANES
@@ -1483,7 +1493,11 @@ cdef int walk(Problem* p, int threads) except -1:
     w.by_columns, w.in_double, w.together = by_columns, in_double, together
     w.workspaces = NULL
     if by_columns:
-        w.together = tile_width(p, count, STAGE if in_double else 2 * STAGE, threads)
+        p.wide = p.out.far and not (p.diff_dst.turned or p.src.turned or p.out.turned)
+        if in_double:
+            w.together = tile_width(p, count, threads, <const double*> NULL)
+        else:
+            w.together = tile_width(p, count, threads, <const float*> NULL)
     p.stopped = False
     try:
         if by_columns or together > 1 or p.form == BACKWARD_SRC and KEEP < p.n <= STAGE:
