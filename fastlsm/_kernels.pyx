@@ -66,6 +66,8 @@ cdef extern from "half.h" nogil:
     f16 f16_from_f64(double) noexcept
 
 cdef extern from "vectors.h" nogil:
+    enum:
+        MASKED_VECTORS
     void f32_from_f16_block(float*, const f16*, Py_ssize_t) noexcept
     void f16_from_f32_block(f16*, const float*, Py_ssize_t) noexcept
 
@@ -99,34 +101,34 @@ cdef extern from "loops.h" nogil:
     void sum_row_f64(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
     void total_of_row_f32(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
     void total_of_row_f64(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
-    Py_ssize_t exp_total_of_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, bint below, double* high,
+    Py_ssize_t exp_total_of_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, bint below, double* high,
                                     double* low, int type) noexcept
-    Py_ssize_t exp_total_of_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, bint below, double* high,
+    Py_ssize_t exp_total_of_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, bint below, double* high,
                                     double* low, int type) noexcept
     float max_row_f32(const void* x, Py_ssize_t n, float max, int type) noexcept
     double max_row_f64(const void* x, Py_ssize_t n, double max, int type) noexcept
-    Py_ssize_t exp_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, bint below, double* hi, double* lo,
+    Py_ssize_t exp_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, bint below, double* hi, double* lo,
                            int type) noexcept
     float exp_one_f32(float x, float shift, float magic, float lo) noexcept
-    Py_ssize_t exp_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, bint below, double* hi, double* lo,
+    Py_ssize_t exp_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, bint below, double* hi, double* lo,
                            int type) noexcept
     double exp_one_f64(double x, double shift, double magic, double lo) noexcept
-    void forward_row_f32(void* y, const void* x, Py_ssize_t n, const float* of, int type) noexcept
-    void forward_row_f64(void* y, const void* x, Py_ssize_t n, const double* of, int type) noexcept
+    void forward_row_f32(void* y, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
+    void forward_row_f64(void* y, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
     void backward_of_exp_row_f32(
-        void* y, const void* g, const float* e, Py_ssize_t n, const float* of, int type) noexcept
+        void* y, const void* g, const float* e, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
     void backward_of_exp_row_f64(
-        void* y, const void* g, const double* e, Py_ssize_t n, const double* of, int type) noexcept
+        void* y, const void* g, const double* e, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
     bint set_dst_constants_f32(float* of, Py_ssize_t stride, double hi, double lo) noexcept
     bint set_dst_constants_f64(double* of, Py_ssize_t stride, double hi, double lo) noexcept
-    void backward_dst_row_f32(void* y, const void* g, const void* x, Py_ssize_t n, const float* of, double hi,
+    void backward_dst_row_f32(void* y, const void* g, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, double hi,
                               double lo, int type) noexcept
-    void backward_dst_row_f64(void* y, const void* g, const void* x, Py_ssize_t n, const double* of, double hi,
+    void backward_dst_row_f64(void* y, const void* g, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, double hi,
                               double lo, int type) noexcept
     void backward_src_row_f32(
-        void* y, const void* g, const void* x, Py_ssize_t n, const float* of, int type) noexcept
+        void* y, const void* g, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
     void backward_src_row_f64(
-        void* y, const void* g, const void* x, Py_ssize_t n, const double* of, int type) noexcept
+        void* y, const void* g, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
     void backward_dst_columns_f32(float* y, const float* g, const float* x, Py_ssize_t n, const float* of,
                                   Py_ssize_t stride, const double* hi, const double* lo, bint extreme) noexcept
     void backward_dst_columns_f64(double* y, const double* g, const double* x, Py_ssize_t n, const double* of,
@@ -141,7 +143,31 @@ cdef extern from "loops.h" nogil:
         float* y, const float* g, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
     void backward_src_columns_f64(
         double* y, const double* g, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
+    void sum_rows_f32(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi, double* lo,
+                      int type) noexcept
+    void max_rows_f32(float* max, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead,
+                      int type) noexcept
+    void exp_rows_f32(float* e, Py_ssize_t room, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n,
+                      const float* of, Py_ssize_t stride, bint below, double* hi, double* lo, double* ties, int type) noexcept
+    bint dst_rows_f32(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const void* x, Py_ssize_t x_pitch,
+                      Py_ssize_t rows, Py_ssize_t n, bint ahead, const float* of, Py_ssize_t stride, int type) noexcept
+    void of_exp_rows_f32(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const float* e, Py_ssize_t room,
+                         Py_ssize_t rows, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
+    void forward_rows_f32(void* y, Py_ssize_t y_pitch, const void* x, Py_ssize_t x_pitch, Py_ssize_t rows, Py_ssize_t n,
+                          const float* of, Py_ssize_t stride, int type) noexcept
     void max_columns_f32(float* max, const float* x, Py_ssize_t n, Py_ssize_t pitch) noexcept
+    void sum_rows_f64(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi, double* lo,
+                      int type) noexcept
+    void max_rows_f64(double* max, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead,
+                      int type) noexcept
+    void exp_rows_f64(double* e, Py_ssize_t room, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n,
+                      const double* of, Py_ssize_t stride, bint below, double* hi, double* lo, double* ties, int type) noexcept
+    bint dst_rows_f64(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const void* x, Py_ssize_t x_pitch,
+                      Py_ssize_t rows, Py_ssize_t n, bint ahead, const double* of, Py_ssize_t stride, int type) noexcept
+    void of_exp_rows_f64(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const double* e, Py_ssize_t room,
+                         Py_ssize_t rows, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
+    void forward_rows_f64(void* y, Py_ssize_t y_pitch, const void* x, Py_ssize_t x_pitch, Py_ssize_t rows, Py_ssize_t n,
+                          const double* of, Py_ssize_t stride, int type) noexcept
     void max_columns_f64(double* max, const double* x, Py_ssize_t n, Py_ssize_t pitch) noexcept
     void exp_columns_f32(
         float* e, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride, float* ties, bint below) noexcept
@@ -203,9 +229,10 @@ cpdef enum Form:
 cdef enum:
     LANES = 16
     CHUNK = 1024                # elements that rows loads, computes and stores at a time
-    TILE = 2048                 # columns that are computed side by side, at most; what is near is better in tiles of
-    NEAR_TILE = 512
-    OF_STRIDE = TILE + LANES    # not a power of two, so that the constants of a column fall into different cache sets
+    TILE = 1328                 # columns of float that are computed side by side, at most; half as many of double. Not
+                                # a power of two, so that the elements of a column fall into different cache sets
+    NEAR_TILE = 496             # what is near is better in smaller ones
+    OF_STRIDE = TILE + 2 * LANES    # no power of two either
     WIDE = 48                   # an inner extent from which on tiles end where it does
     NARROW = 128                # and that are worth the jump from one row of a tile to the next
     SLAB = 8192                 # elements of a tile that are loaded, computed and stored at a time
@@ -214,6 +241,7 @@ cdef enum:
     STAGE = 32768               # doubles, or twice as many floats, of a tile that is kept in a workspace
     TOGETHER = 4096             # elements of short rows that are done together, in
     MOST_TOGETHER = 64          # rows at most
+    SHORT_ROW = 64              # rows up to this length are short
     KEEP = 2048                 # the longest row that is kept, loaded, on the stack
     MIN_PART = 16384
     MAX_PARTS = 64
@@ -235,7 +263,7 @@ cdef struct Problem:
     Form form
     volatile bint stopped       # the call is to end at once; what is written does not matter any more
     int type                    # the elements that rows compute on where they lie, if all are adjacent: loops.h
-    bint wide                   # columns are far, and run along memory: in long runs the processor itself reads ahead
+    bint wide                   # columns are far, and run along memory: in long runs, processors read ahead themselves
     Py_ssize_t outer, n, inner  # extents
     int ndim                    # axes outside `outer` that could not be merged into it, and
     Py_ssize_t loops[MAX_LOOPS]  # their extents
@@ -263,10 +291,9 @@ cdef struct Part:               # what the passes over a part of a row find
 cdef struct Workspace:          # of one thread; doubles hold floats as well
     double diff_dst[STAGE]      # a tile if it fits, else a slab of some of its rows
     double src[STAGE]
-    double result[STAGE]
+    double result[SLAB]
     double flat[SLAB]
-    double hi[LANES * TILE]     # the lanes of LANES columns, then those of the next
-    double lo[LANES * TILE]
+    double lanes[LANES * TILE]  # of LANES columns, then those of the next; of double hi, from the middle on lo
     double constants[CONSTANTS * OF_STRIDE]     # as loops.h has them
     double boost[TILE]          # as in Row
     double diff_dst_hi[TILE]
@@ -725,33 +752,33 @@ cdef inline void exp_part(const Line* src, Form form, int type, Py_ssize_t start
         x = load_chunk(src, j, w, <real*> scratch)
         e = kept + j if kept != NULL else <real*> exps
         if real is float:
-            part.ties += exp_row_f32(e, x, w, of, below, hi, lo, type)
+            part.ties += exp_row_f32(e, x, w, of, 1, below, hi, lo, type)
         else:
-            part.ties += exp_row_f64(e, x, w, of, below, hi, lo, type)
+            part.ties += exp_row_f64(e, x, w, of, 1, below, hi, lo, type)
     part.exps = row_sum(hi, lo, of)
 
 
 cdef inline void write_chunk(Form form, void* y, const void* g, const void* x, const real* e, Py_ssize_t n,
-                             const real* of, Sum diff_dst, int type) noexcept nogil:
+                             const real* of, Py_ssize_t stride, Sum diff_dst, int type) noexcept nogil:
     """`e`, if any, is exp."""
     if real is float:
         if form == LOG_SOFTMAX:
-            forward_row_f32(y, x, n, of, type)
+            forward_row_f32(y, x, n, of, stride, type)
         elif e != NULL:
-            backward_of_exp_row_f32(y, g, e, n, of, type)
+            backward_of_exp_row_f32(y, g, e, n, of, stride, type)
         elif form == BACKWARD_DST:
-            backward_dst_row_f32(y, g, x, n, of, diff_dst.hi, diff_dst.lo, type)
+            backward_dst_row_f32(y, g, x, n, of, stride, diff_dst.hi, diff_dst.lo, type)
         else:
-            backward_src_row_f32(y, g, x, n, of, type)
+            backward_src_row_f32(y, g, x, n, of, stride, type)
     else:
         if form == LOG_SOFTMAX:
-            forward_row_f64(y, x, n, of, type)
+            forward_row_f64(y, x, n, of, stride, type)
         elif e != NULL:
-            backward_of_exp_row_f64(y, g, e, n, of, type)
+            backward_of_exp_row_f64(y, g, e, n, of, stride, type)
         elif form == BACKWARD_DST:
-            backward_dst_row_f64(y, g, x, n, of, diff_dst.hi, diff_dst.lo, type)
+            backward_dst_row_f64(y, g, x, n, of, stride, diff_dst.hi, diff_dst.lo, type)
         else:
-            backward_src_row_f64(y, g, x, n, of, type)
+            backward_src_row_f64(y, g, x, n, of, stride, type)
 
 
 cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* src, char* out, Py_ssize_t start,
@@ -780,7 +807,7 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
         if p.form != LOG_SOFTMAX:
             g = load_chunk(diff_dst, j, w, <real*> diff_dst_scratch)
         at = out + j * p.out.n
-        write_chunk(p.form, at if direct else <char*> scratch, g, x, e, w, of, sum, p.type)
+        write_chunk(p.form, at if direct else <char*> scratch, g, x, e, w, of, 1, sum, p.type)
         if as_it_is and streamed:
             stream_copy(at, <const void*> scratch, w * p.out.itemsize)
         elif as_it_is and not direct:
@@ -867,20 +894,64 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Workspace* w, const real* 
     stream_end()
 
 
-cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w,
-                    const real* like) noexcept nogil:
-    """`count` short rows that can be computed on where they lie: their constants are computed side by side."""
+cdef bint some_short_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w, char* y,
+                          Py_ssize_t pitch, const real* like) noexcept nogil:
+    """Compute `count` rows, to y and on, in the vectors of short_rows_of_real.h. False if a dst or its sum is extreme."""
+    cdef real* of = <real*> w.constants
+    cdef real* e = <real*> w.src
+    cdef Py_ssize_t n = p.n, room = blocks(n, LANES) * LANES, r
+    cdef const char* g = locate(p, &p.diff_dst, first)
+    cdef const char* x = locate(p, &p.src, first)
+    cdef bint forward = p.form == LOG_SOFTMAX
+    if forward:
+        for r in range(count):
+            w.diff_dst_hi[r] = w.diff_dst_lo[r] = 0
+    elif real is float:
+        sum_rows_f32(g, p.diff_dst.outer, count, n, p.diff_dst.far, w.diff_dst_hi, w.diff_dst_lo, p.type)
+    else:
+        sum_rows_f64(g, p.diff_dst.outer, count, n, p.diff_dst.far, w.diff_dst_hi, w.diff_dst_lo, p.type)
+    if p.form == BACKWARD_DST:
+        if begin_rows(p.form, w, count, n, like):
+            return False
+        if real is float:
+            return not dst_rows_f32(
+                y, pitch, g, p.diff_dst.outer, x, p.src.outer, count, n, p.src.far, of, OF_STRIDE, p.type)
+        else:
+            return not dst_rows_f64(
+                y, pitch, g, p.diff_dst.outer, x, p.src.outer, count, n, p.src.far, of, OF_STRIDE, p.type)
+    if real is float:
+        max_rows_f32(of + OF_MAX * OF_STRIDE, x, p.src.outer, count, n, p.src.far, p.type)
+        begin_rows(p.form, w, count, n, like)
+        exp_rows_f32(e, room, x, p.src.outer, count, n, of, OF_STRIDE, forward, w.exps_hi, w.exps_lo, w.ties, p.type)
+        finish_rows(p.form, w, count, like)
+        if forward:
+            forward_rows_f32(y, pitch, x, p.src.outer, count, n, of, OF_STRIDE, p.type)
+        else:
+            of_exp_rows_f32(y, pitch, g, p.diff_dst.outer, e, room, count, n, of, OF_STRIDE, p.type)
+    else:
+        max_rows_f64(of + OF_MAX * OF_STRIDE, x, p.src.outer, count, n, p.src.far, p.type)
+        begin_rows(p.form, w, count, n, like)
+        exp_rows_f64(e, room, x, p.src.outer, count, n, of, OF_STRIDE, forward, w.exps_hi, w.exps_lo, w.ties, p.type)
+        finish_rows(p.form, w, count, like)
+        if forward:
+            forward_rows_f64(y, pitch, x, p.src.outer, count, n, of, OF_STRIDE, p.type)
+        else:
+            of_exp_rows_f64(y, pitch, g, p.diff_dst.outer, e, room, count, n, of, OF_STRIDE, p.type)
+    return True
+
+
+cdef void one_by_one(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w, bint direct,
+                     const real* like) noexcept nogil:
+    """Compute `count` rows, to where they go or to w.result; only their constants are computed side by side."""
     cdef real* constants = <real*> w.constants
     cdef real* e = NULL
-    cdef real of[CONSTANTS]
+    cdef const real* of
     cdef Py_ssize_t n = p.n, r, bytes = n * p.out.itemsize
     cdef Py_ssize_t room = blocks(n, 4 * LANES) * 4 * LANES            # see exp_row
     cdef const char* g
     cdef const char* x
     cdef char* y
-    cdef int i
     cdef bint forward = p.form == LOG_SOFTMAX
-    cdef bint direct = not p.out.far and p.out.data != p.src.data and p.out.data != p.diff_dst.data
     for r in range(count):
         if p.form != BACKWARD_DST:
             constants[OF_MAX * OF_STRIDE + r] = max_of(locate(p, &p.src, first + r), n, -INFINITY, p.type, like)
@@ -893,18 +964,16 @@ cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Worksp
     begin_rows(p.form, w, count, n, like)
     if p.form != BACKWARD_DST:
         for r in range(count):
-            for i in range(CONSTANTS):
-                of[i] = constants[i * OF_STRIDE + r]
+            of = constants + r
             e = <real*> w.src + (0 if forward else r * room)
             x = locate(p, &p.src, first + r)
             if real is float:
-                w.ties[r] = exp_total_of_row_f32(e, x, n, of, forward, w.exps_hi + r, w.exps_lo + r, p.type)
+                w.ties[r] = exp_total_of_row_f32(e, x, n, of, OF_STRIDE, forward, w.exps_hi + r, w.exps_lo + r, p.type)
             else:
-                w.ties[r] = exp_total_of_row_f64(e, x, n, of, forward, w.exps_hi + r, w.exps_lo + r, p.type)
+                w.ties[r] = exp_total_of_row_f64(e, x, n, of, OF_STRIDE, forward, w.exps_hi + r, w.exps_lo + r, p.type)
         finish_rows(p.form, w, count, like)
     for r in range(count):
-        for i in range(CONSTANTS):
-            of[i] = constants[i * OF_STRIDE + r]
+        of = constants + r
         x = locate(p, &p.src, first + r)
         g = locate(p, &p.diff_dst, first + r)
         if p.src.far:
@@ -914,7 +983,23 @@ cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Worksp
         if p.form == BACKWARD_SRC:
             e = <real*> w.src + r * room
         y = locate(p, &p.out, first + r) if direct else <char*> w.result + r * bytes
-        write_chunk(p.form, y, g, x, e, n, <const real*> of, Sum(w.diff_dst_hi[r], w.diff_dst_lo[r]), p.type)
+        write_chunk(p.form, y, g, x, e, n, of, OF_STRIDE, Sum(w.diff_dst_hi[r], w.diff_dst_lo[r]), p.type)
+
+
+cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w,
+                    const real* like) noexcept nogil:
+    """`count` short rows that can be computed on where they lie: their constants are computed side by side."""
+    cdef Py_ssize_t r, bytes = p.n * p.out.itemsize
+    cdef char* y
+    cdef bint done = False, in_double = sizeof(real) == sizeof(double)
+    cdef bint direct = not p.out.far and p.out.data != p.src.data and p.out.data != p.diff_dst.data
+    if MASKED_VECTORS and p.n <= (SHORT_ROW // 2 if in_double else SHORT_ROW) and first % p.outer + count <= p.outer:
+        if direct:
+            done = some_short_rows(p, first, count, w, locate(p, &p.out, first), p.out.outer, like)
+        else:
+            done = some_short_rows(p, first, count, w, <char*> w.result, bytes, like)
+    if not done:
+        one_by_one(p, first, count, w, direct, like)
     if direct:
         return
     # Rows that are adjacent go together, for only whole cache lines stream.
@@ -1115,12 +1200,12 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
         return
     for b in range(pitch // LANES):
         s = b * LANES
-        lanes_hi = w.hi + s * LANES
-        lanes_lo = w.lo + s * LANES
+        lanes_hi = w.lanes + s * LANES
+        lanes_lo = lanes_hi + (LANES * TILE // 2 if real is double else 0)
         for lane in range(min(<Py_ssize_t> LANES, height)):
             for c in range(LANES):
                 hi[c] = 0 if begins else lanes_hi[lane * LANES + c]
-                lo[c] = 0 if begins else lanes_lo[lane * LANES + c]
+                lo[c] = 0 if begins or real is float else lanes_lo[lane * LANES + c]
             add_rows_to_lanes(hi, lo, x + lane * pitch + s, blocks(height - lane, LANES), LANES * pitch)
             for c in range(LANES):
                 lanes_hi[lane * LANES + c] = hi[c]
@@ -1175,7 +1260,7 @@ cdef inline Py_ssize_t room(const real* like) noexcept nogil:
 
 
 cdef inline Py_ssize_t slab_height(const Problem* p, Py_ssize_t j, Py_ssize_t pitch, const real* like) noexcept nogil:
-    """Rows from j on that are loaded, computed and stored together: whole rounds of the lanes, within a part."""
+    """Rows from j on that are loaded and computed together: whole rounds of the lanes, within a part."""
     cdef Py_ssize_t n = p.n, part = part_length(n), most = (room(like) if p.wide else SLAB) // pitch
     if n <= most:
         return n
@@ -1244,7 +1329,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
                 xs = <real*> w.src + j * pitch
             else:
                 load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-            y = xs if kept else result
+            y = xs if kept else <real*> w.diff_dst      # which is not needed at this time
             exp_slab(w, y, <const real*> xs, height, pitch, p.form == LOG_SOFTMAX)
             sum_slab(w, w.exps_hi, w.exps_lo, <const real*> y, n, j, height, pitch)
             j += height
@@ -1313,7 +1398,7 @@ cdef void columns(const Problem* p, Py_ssize_t count, Py_ssize_t width, Workspac
 cdef Py_ssize_t tile_width(const Problem* p, Py_ssize_t count, int threads, const real* like) noexcept:
     """Columns in a tile: as many as keep it in the caches, and enough tiles for all threads."""
     cdef Py_ssize_t n = p.n, together = tiled_together(p, count), space = room(like) if p.wide else SLAB
-    cdef Py_ssize_t widest = TILE if p.wide else NEAR_TILE
+    cdef Py_ssize_t widest = (TILE if real is float else TILE // 2) if p.wide else NEAR_TILE
     cdef Py_ssize_t most = min(max(space // n, <Py_ssize_t> NARROW), widest) // LANES * LANES
     if room(like) < n * most <= 2 * room(like):     # half as wide, a tile need not be loaded twice
         most //= 2
@@ -1330,8 +1415,6 @@ cpdef enum:
     ELEMENTS_PER_THREAD = 32768     # below which another thread costs more than it saves
 
 cdef enum:
-    SHORT_ROW = 64              # rows up to this length are turned into columns on loading,
-    SHORT_ROW_OF_DST = 48       # in the dst form, which visits a row once less
     FEW_COLUMNS = 16            # fewer do not fill a vector: rather walk along the axis
     FEW_NEIGHBOURS = 6          # runs of fewer adjacent columns are not worth their loads
 
@@ -1445,7 +1528,7 @@ cdef int walk(Problem* p, int threads) except -1:
     cdef Operand* operands[3]
     cdef Operand* op
     cdef Walk w
-    cdef Py_ssize_t count = p.outer * p.inner, together = 1, short_row = SHORT_ROW
+    cdef Py_ssize_t count = p.outer * p.inner, together = 1, turned_row
     cdef bint in_double = False, along = True, adjacent = True, native = True, by_columns
     cdef int d
     cdef void* memory = NULL
@@ -1460,14 +1543,17 @@ cdef int walk(Problem* p, int threads) except -1:
     p.type = ITEM_REAL
     if adjacent and native:
         p.type = ITEM_BF16 if p.out.dtype == BFLOAT16 else (ITEM_F16 if p.out.dtype == FLOAT16 else ITEM_REAL)
-    if adjacent and native:
-        if p.form == BACKWARD_DST:
-            short_row = SHORT_ROW_OF_DST
+    if not (adjacent and native):
+        turned_row = SHORT_ROW
+    elif MASKED_VECTORS:
+        turned_row = (12 if in_double else 8) if p.form == BACKWARD_DST else 24
+    else:
+        turned_row = SHORT_ROW - SHORT_ROW // 4 if p.form == BACKWARD_DST else SHORT_ROW
         if in_double:                       # fewer go into a vector
-            short_row //= 2
+            turned_row //= 2
         elif p.type != ITEM_REAL:           # rows compute on them as they are
-            short_row -= short_row // 4
-    by_columns = count >= FEW_COLUMNS and (p.n <= short_row or not along)
+            turned_row -= turned_row // 4
+    by_columns = count >= FEW_COLUMNS and (p.n <= turned_row or not along)
     if not by_columns and adjacent and native and p.n <= TOGETHER // 2:
         together = max(1, min(min(TOGETHER // p.n, <Py_ssize_t> MOST_TOGETHER), blocks(count, threads)))
     if by_columns and p.inner < FEW_NEIGHBOURS and p.inner < p.outer:
@@ -1493,7 +1579,7 @@ cdef int walk(Problem* p, int threads) except -1:
     w.by_columns, w.in_double, w.together = by_columns, in_double, together
     w.workspaces = NULL
     if by_columns:
-        p.wide = p.out.far and not (p.diff_dst.turned or p.src.turned or p.out.turned)
+        p.wide = p.out.far and p.inner >= WIDE and not (p.diff_dst.turned or p.src.turned or p.out.turned)
         if in_double:
             w.together = tile_width(p, count, threads, <const double*> NULL)
         else:

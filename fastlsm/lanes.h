@@ -137,15 +137,10 @@ static inline void fold_row_f32(double *hi, double *lo)
 /* The same of lanes in registers. */
 static inline double fold_vectors(f64_vector *sums)
 {
-    double hi[WIDTH_F64];
     for (int step = LANE_VECTORS / 2; step; step /= 2)
         for (int k = 0; k < step; k++)
             sums[k] += sums[k + step];
-    memcpy(hi, sums, sizeof hi);
-    for (int step = WIDTH_F64 / 2; step; step /= 2)
-        for (int l = 0; l < step; l++)
-            hi[l] += hi[l + step];
-    return hi[0];
+    return sum_across_f64(sums[0]);
 }
 
 static inline void fold_row_f64(double *hi, double *lo)

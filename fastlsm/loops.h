@@ -7,6 +7,7 @@
 #define FASTLSM_LOOPS_H
 
 #include "lanes.h"
+#include "traffic.h"
 #include "vexp.h"
 
 /* What the loops need to know of a row (Row in _kernels.pyx) or of each of a tile's columns, one after the other. */
@@ -26,6 +27,7 @@ enum item_type { ITEM_REAL, ITEM_BF16, ITEM_F16 };
 #define LIMIT(name) name##_F32
 #define VECTOR f32_vector
 #define BITS u32_vector
+#define BITS_NAME(name) name##_u32
 #define WIDTH WIDTH_F32
 #define MANTISSA 23
 #include "loops_of_real.h"
@@ -35,6 +37,7 @@ enum item_type { ITEM_REAL, ITEM_BF16, ITEM_F16 };
 #define LIMIT(name) name##_F64
 #define VECTOR f64_vector
 #define BITS u64_vector
+#define BITS_NAME(name) name##_u64
 #define WIDTH WIDTH_F64
 #define MANTISSA 52
 #include "loops_of_real.h"

@@ -1,14 +1,14 @@
 /* Included by loops.h, once for float and once for double.
  *
  * Along a row operands and result have elements of one `type`. `of` are the constants, `stride` elements from each to the
- * next: of one row if stride is 1, else of columns.
+ * next: of one row, or if `columns` of columns side by side.
  */
 enum { LIMIT(TOGETHER) = LANE_COUNT / WIDTH > 4 ? LANE_COUNT / WIDTH : 4, LIMIT(STEP) = LIMIT(TOGETHER) * WIDTH };
 
 #define EACH for (int k = 0; k < count; k++)
 #define AT(k) ((k) * WIDTH)
 #define SPLAT(c) ((REAL)(c) - (VECTOR){0})
-#define CONSTANT(name, k) (stride == 1 ? SPLAT(of[name]) : NAME(load)(of + (name) * stride + AT(k)))
+#define CONSTANT(name, k) (columns ? NAME(load)(of + (name) * stride + AT(k)) : SPLAT(of[(name) * stride]))
 #define LOAD(x, k) NAME(load_typed)(x, k, type)
 #define BYTES(n) ((n) * (type == ITEM_REAL ? sizeof(REAL) : sizeof(bf16)))
 #define SKIP(x, n) ((char *)(x) + BYTES(n))
@@ -111,25 +111,25 @@ ALWAYS_INLINE void NAME(fill)(VECTOR *room, VECTOR with, int count)
  * as few as there are. Before the first and after the last whole vectors, elements are computed twice, which is why y must
  * not lie where g or x does, or if that can not be the last in vectors of their own. */
 #define LOOP(step, again) \
-    ptrdiff_t i = 0, column = stride == 1 ? 0 : 1; \
-    if (stride == 1 && again && n >= 4 * LIMIT(STEP) && UNALIGNED(y)) { \
+    ptrdiff_t i = 0; \
+    if (!columns && again && n >= 4 * LIMIT(STEP) && UNALIGNED(y)) { \
         step(y, g, x, of, FEW); \
         i = UNALIGNED(y); \
     } \
     for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) \
-        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * column, LIMIT(TOGETHER)); \
+        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * columns, LIMIT(TOGETHER)); \
     for (; i + AT(FEW) <= n; i += AT(FEW)) \
-        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * column, FEW); \
+        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * columns, FEW); \
     if (i < n && again && n >= AT(FEW)) { \
         i = n - AT(FEW); \
-        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * column, FEW); \
+        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * columns, FEW); \
     } else if (i < n) { \
         VECTOR rest[3][2]; \
         NAME(fill)(rest[0], SPLAT(0), 2); \
         NAME(fill)(rest[1], SPLAT(0), 2); \
         memcpy(rest[0], SKIP(g, i), BYTES(n - i)); \
         memcpy(rest[1], SKIP(x, i), BYTES(n - i)); \
-        step(rest[2], rest[0], rest[1], of + i * column, FEW); \
+        step(rest[2], rest[0], rest[1], of + i * columns, FEW); \
         memcpy(SKIP(y, i), rest[2], BYTES(n - i)); \
     }
 
@@ -141,7 +141,7 @@ ALWAYS_INLINE void NAME(fill)(VECTOR *room, VECTOR with, int count)
     EACH r[k] = NAME(fma_vector)(r[k], SPLAT(-LIMIT(LN_2_LOW)), x[k]);
 
 /* exp(x - shift) * 2^-K of `count` vectors, see vexp.h. */
-ALWAYS_INLINE void NAME(exp_vectors)(VECTOR *y, const void *from, const REAL *of, ptrdiff_t stride, int type, int count)
+ALWAYS_INLINE void NAME(exp_vectors)(VECTOR *y, const void *from, const REAL *of, ptrdiff_t stride, int columns, int type, int count)
 {
     VECTOR x[LIMIT(TOGETHER)], t[LIMIT(TOGETHER)], r[LIMIT(TOGETHER)], q[LIMIT(TOGETHER)];
     EACH x[k] = NAME(max_vector)(CONSTANT(OF_EXP_LO, k), LOAD(from, k) - CONSTANT(OF_SHIFT, k));
@@ -156,7 +156,7 @@ ALWAYS_INLINE void NAME(exp_vectors)(VECTOR *y, const void *from, const REAL *of
 }
 
 /* diff_src = diff_dst - exp(dst) * S, see vexp.h: wrong where dst exceeds DST_HI. *top is the largest dst. */
-ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, const REAL *of, ptrdiff_t stride, int type,
+ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, const REAL *of, ptrdiff_t stride, int columns, int type,
                                   VECTOR *top, int count)
 {
     VECTOR x[LIMIT(TOGETHER)], t[LIMIT(TOGETHER)], r[LIMIT(TOGETHER)], q[LIMIT(TOGETHER)];
@@ -182,10 +182,10 @@ ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, cons
 }
 
 /* Is there a dst that exceeds DST_HI? */
-ALWAYS_INLINE int NAME(dst_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
+ALWAYS_INLINE int NAME(dst_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int columns, int type)
 {
     VECTOR top = SPLAT(LIMIT(DST_LO));
-#define STEP(y, g, x, of, count) NAME(dst_step)(y, g, x, of, stride, type, &top, count)
+#define STEP(y, g, x, of, count) NAME(dst_step)(y, g, x, of, stride, columns, type, &top, count)
     LOOP(STEP, 1)
 #undef STEP
     return any((u64_vector)(top > SPLAT(LIMIT(DST_HI))));
@@ -214,11 +214,11 @@ static inline int NAME(set_dst_constants)(REAL *of, ptrdiff_t stride, double hi,
     return NAME(is_extreme)(hi);
 }
 
-static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, double hi, double lo,
+static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, double hi, double lo,
                                    int type)
 {
     int found = 0;
-    FOR_EACH_TYPE(found = NAME(dst_loop)(y, g, x, n, of, 1, type))
+    FOR_EACH_TYPE(found = NAME(dst_loop)(y, g, x, n, of, stride, 0, type))
     if (found || NAME(is_extreme)(hi))
         NAME(mend_dst)(y, g, x, n, &hi, &lo, 0, type);
 }
@@ -226,7 +226,7 @@ static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdif
 static void NAME(backward_dst_columns)(REAL *y, const REAL *g, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
                                        const double *hi, const double *lo, int extreme)
 {
-    if (NAME(dst_loop)(y, g, x, n, of, stride, ITEM_REAL) || extreme)
+    if (NAME(dst_loop)(y, g, x, n, of, stride, 1, ITEM_REAL) || extreme)
         NAME(mend_dst)(y, g, x, n, hi, lo, 1, ITEM_REAL);
 }
 
@@ -243,33 +243,33 @@ ALWAYS_INLINE VECTOR NAME(minus_product_vector)(VECTOR g, VECTOR y, VECTOR f, VE
 }
 
 /* diff_src = diff_dst - exp(src - m) * factor */
-ALWAYS_INLINE void NAME(src_step)(void *y, const void *g, const void *x, const REAL *of, ptrdiff_t stride, int type, int count)
+ALWAYS_INLINE void NAME(src_step)(void *y, const void *g, const void *x, const REAL *of, ptrdiff_t stride, int columns, int type, int count)
 {
     VECTOR e[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(e, x, of, stride, type, count);
+    NAME(exp_vectors)(e, x, of, stride, columns, type, count);
     EACH e[k] = NAME(minus_product_vector)(LOAD(g, k), e[k], CONSTANT(OF_FACTOR, k), CONSTANT(OF_FACTOR_LOW, k));
     NAME(store_typed)(y, e, type, count);
 }
 
-ALWAYS_INLINE void NAME(src_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
+ALWAYS_INLINE void NAME(src_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int columns, int type)
 {
-#define STEP(y, g, x, of, count) NAME(src_step)(y, g, x, of, stride, type, count)
+#define STEP(y, g, x, of, count) NAME(src_step)(y, g, x, of, stride, columns, type, count)
     LOOP(STEP, 1)
 #undef STEP
 }
 
-static void NAME(backward_src_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, int type)
+static void NAME(backward_src_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
 {
-    FOR_EACH_TYPE(NAME(src_loop)(y, g, x, n, of, 1, type))
+    FOR_EACH_TYPE(NAME(src_loop)(y, g, x, n, of, stride, 0, type))
 }
 
 static void NAME(backward_src_columns)(REAL *y, const REAL *g, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride)
 {
-    NAME(src_loop)(y, g, x, n, of, stride, ITEM_REAL);
+    NAME(src_loop)(y, g, x, n, of, stride, 1, ITEM_REAL);
 }
 
 /* The same where exp is known, as exp_row or exp_columns left it. */
-ALWAYS_INLINE void NAME(of_exp_step)(void *y, const void *g, const REAL *e, const REAL *of, ptrdiff_t stride, int type, int count)
+ALWAYS_INLINE void NAME(of_exp_step)(void *y, const void *g, const REAL *e, const REAL *of, ptrdiff_t stride, int columns, int type, int count)
 {
     VECTOR result[LIMIT(TOGETHER)];
     EACH result[k] = NAME(minus_product_vector)(LOAD(g, k), NAME(load)(e + AT(k)), CONSTANT(OF_FACTOR, k),
@@ -277,49 +277,49 @@ ALWAYS_INLINE void NAME(of_exp_step)(void *y, const void *g, const REAL *e, cons
     NAME(store_typed)(y, result, type, count);
 }
 
-ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
+ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int columns,
                                      int type)
 {
     const void *x = g;
-#define STEP(y, g, x, of, count) NAME(of_exp_step)(y, g, e + i, of, stride, type, count)
+#define STEP(y, g, x, of, count) NAME(of_exp_step)(y, g, e + i, of, stride, columns, type, count)
     LOOP(STEP, type != ITEM_BF16)           /* whose pairs of vectors in e begin where they began */
 #undef STEP
 }
 
-static void NAME(backward_of_exp_row)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, int type)
+static void NAME(backward_of_exp_row)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
 {
-    FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, 1, type))
+    FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, stride, 0, type))
 }
 
 static void NAME(backward_of_exp_columns)(REAL *y, const REAL *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride)
 {
-    NAME(of_exp_loop)(y, g, e, n, of, stride, ITEM_REAL);
+    NAME(of_exp_loop)(y, g, e, n, of, stride, 1, ITEM_REAL);
 }
 
 /* dst = (src - m) - L */
-ALWAYS_INLINE void NAME(forward_step)(void *y, const void *x, const REAL *of, ptrdiff_t stride, int type, int count)
+ALWAYS_INLINE void NAME(forward_step)(void *y, const void *x, const REAL *of, ptrdiff_t stride, int columns, int type, int count)
 {
     VECTOR result[LIMIT(TOGETHER)];
     EACH result[k] = (LOAD(x, k) - CONSTANT(OF_MAX, k)) - CONSTANT(OF_FACTOR, k);
     NAME(store_typed)(y, result, type, count);
 }
 
-ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
+ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int columns, int type)
 {
     const void *g = x;
-#define STEP(y, g, x, of, count) NAME(forward_step)(y, x, of, stride, type, count)
+#define STEP(y, g, x, of, count) NAME(forward_step)(y, x, of, stride, columns, type, count)
     LOOP(STEP, 1)
 #undef STEP
 }
 
-static void NAME(forward_row)(void *y, const void *x, ptrdiff_t n, const REAL *of, int type)
+static void NAME(forward_row)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
 {
-    FOR_EACH_TYPE(NAME(forward_loop)(y, x, n, of, 1, type))
+    FOR_EACH_TYPE(NAME(forward_loop)(y, x, n, of, stride, 0, type))
 }
 
 static void NAME(forward_columns)(REAL *y, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride)
 {
-    NAME(forward_loop)(y, x, n, of, stride, ITEM_REAL);
+    NAME(forward_loop)(y, x, n, of, stride, 1, ITEM_REAL);
 }
 
 /* The sum of a row, to its lanes. */
@@ -425,8 +425,7 @@ ALWAYS_INLINE REAL NAME(max_loop)(const void *x, ptrdiff_t n, REAL max, int type
             top[k] = NAME(max_vector)(LOAD(SKIP(x, n - AT(FEW)), k), top[k]);
     for (int k = 1; k < count; k++)
         top[0] = NAME(max_vector)(top[k], top[0]);
-    for (int k = 0; k < WIDTH; k++)
-        max = top[0][k] > max ? top[0][k] : max;
+    max = NAME(max_across)(top[0]);
     for (; i < n && n < AT(FEW); i++) {
         REAL last = NAME(load_one)(x, i, type);
         max = last > max ? last : max;
@@ -478,13 +477,13 @@ static inline REAL NAME(exp_one)(REAL x, REAL shift, REAL magic, REAL lo)
 }
 
 /* exp of `count` vectors, in their order, to e; of all, or of those below the maximum, the others being counted. */
-ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, int below, BITS *ties, int type, int count)
+ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, ptrdiff_t stride, int below, BITS *ties, int type, int count)
 {
-    enum { stride = 1 };
+    enum { columns = 0 };
     VECTOR y[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(y, x, of, stride, type, count);
+    NAME(exp_vectors)(y, x, of, stride, columns, type, count);
     if (below)
-        EACH y[k] = NAME(below)(y[k], LOAD(x, k), SPLAT(of[OF_MAX]), ties);
+        EACH y[k] = NAME(below)(y[k], LOAD(x, k), CONSTANT(OF_MAX, k), ties);
     EACH NAME(store)(e + AT(k), y[k]);
 }
 
@@ -502,13 +501,13 @@ ALWAYS_INLINE void NAME(add_exps)(f64_vector *hi, f64_vector *lo, const REAL *e,
 }
 
 /* e has room for a multiple of LIMIT(STEP). */
-ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, int below, f64_vector *hi,
+ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, f64_vector *hi,
                                        f64_vector *lo, int type)
 {
     BITS ties = {0};
-    ptrdiff_t i = 0, added = 0, count = 0;
+    ptrdiff_t i = 0, added = 0;
     for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) {
-        NAME(exp_step)(e + i, SKIP(x, i), of, below, &ties, type, LIMIT(TOGETHER));
+        NAME(exp_step)(e + i, SKIP(x, i), of, stride, below, &ties, type, LIMIT(TOGETHER));
         for (; added < i; added += LIMIT(STEP))         /* what the step before has stored */
             NAME(add_exps)(hi, lo, e + added, type, LIMIT(TOGETHER));
     }
@@ -520,47 +519,45 @@ ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, cons
             memcpy(rest, from, BYTES(n - i));
             from = rest;
         }
-        NAME(exp_step)(e + i, from, of, below, &ties, type, ROUND);
+        NAME(exp_step)(e + i, from, of, stride, below, &ties, type, ROUND);
     }
     for (; added < i; added += AT(ROUND))
         NAME(add_exps)(hi, lo, e + added, type, ROUND);
-    for (int k = 0; k < WIDTH; k++)
-        count += (ptrdiff_t)ties[k];
-    return count;
+    return (ptrdiff_t)BITS_NAME(sum_across)(ties);
 }
 
-ALWAYS_INLINE ptrdiff_t NAME(exp_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, int below, double *hi, double *lo,
+ALWAYS_INLINE ptrdiff_t NAME(exp_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, double *hi, double *lo,
                                         int type)
 {
     f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
     take_lanes(his, hi, type == ITEM_BF16);
     take_lanes(los, lo, 0);
-    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, 1, his, los, type) : NAME(exp_loop)(e, x, n, of, 0, his, los, type);
+    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type) : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type);
     put_lanes(hi, his, type == ITEM_BF16);
     put_lanes(lo, los, 0);
     return ties;
 }
 
-static ptrdiff_t NAME(exp_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, int below, double *hi, double *lo, int type)
+static ptrdiff_t NAME(exp_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, double *hi, double *lo, int type)
 {
-    FOR_EACH_TYPE(return NAME(exp_typed)(e, x, n, of, below, hi, lo, type))
+    FOR_EACH_TYPE(return NAME(exp_typed)(e, x, n, of, stride, below, hi, lo, type))
     return 0;
 }
 
 /* The same of a row that is no longer than a part: to the sum's two halves. */
-ALWAYS_INLINE ptrdiff_t NAME(exp_total_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, int below, double *high,
+ALWAYS_INLINE ptrdiff_t NAME(exp_total_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, double *high,
                                               double *low, int type)
 {
     f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
-    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, 1, his, los, type) : NAME(exp_loop)(e, x, n, of, 0, his, los, type);
+    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type) : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type);
     NAME(fold_typed)(high, low, his, los, type);
     return ties;
 }
 
-static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, int below, double *high,
+static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, double *high,
                                         double *low, int type)
 {
-    FOR_EACH_TYPE(return NAME(exp_total_typed)(e, x, n, of, below, high, low, type))
+    FOR_EACH_TYPE(return NAME(exp_total_typed)(e, x, n, of, stride, below, high, low, type))
     return 0;
 }
 
@@ -568,9 +565,9 @@ static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, con
 ALWAYS_INLINE void NAME(exp_columns_step)(REAL *e, const REAL *x, const REAL *of, ptrdiff_t stride, int below, REAL *ties,
                                           int count)
 {
-    enum { type = ITEM_REAL };
+    enum { type = ITEM_REAL, columns = 1 };
     VECTOR y[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(y, x, of, stride, type, count);
+    NAME(exp_vectors)(y, x, of, stride, columns, type, count);
     if (below)
         EACH {
             BITS one = {0};
@@ -598,6 +595,8 @@ static void NAME(exp_columns)(REAL *e, const REAL *x, ptrdiff_t n, const REAL *o
         NAME(exp_columns_loop)(e, x, n, of, stride, 0, ties);
 }
 
+#include "short_rows_of_real.h"
+
 #undef EACH
 #undef AT
 #undef SPLAT
@@ -616,5 +615,6 @@ static void NAME(exp_columns)(REAL *e, const REAL *x, ptrdiff_t n, const REAL *o
 #undef LIMIT
 #undef VECTOR
 #undef BITS
+#undef BITS_NAME
 #undef WIDTH
 #undef MANTISSA

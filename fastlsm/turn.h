@@ -52,8 +52,22 @@ static inline void turn_8_f32(char *to, ptrdiff_t to_pitch, const char *from, pt
         _mm256_storeu_ps(AT(float, to, i + 3, to_pitch, 0), _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee));
     }
 }
-#endif
 
+static inline void turn_block_f64(char *to, ptrdiff_t to_pitch, const char *from, ptrdiff_t from_pitch)
+{
+    __m256d a[4], b[4];
+    for (int i = 0; i < 4; i++)
+        a[i] = _mm256_loadu_pd(AT(const double, from, i, from_pitch, 0));
+    for (int i = 0; i < 4; i += 2) {
+        b[i] = _mm256_unpacklo_pd(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_pd(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        _mm256_storeu_pd(AT(double, to, i, to_pitch, 0), _mm256_permute2f128_pd(b[i], b[i + 2], 0x20));
+        _mm256_storeu_pd(AT(double, to, i + 2, to_pitch, 0), _mm256_permute2f128_pd(b[i], b[i + 2], 0x31));
+    }
+}
+#else
 static inline void turn_block_f64(char *to, ptrdiff_t to_pitch, const char *from, ptrdiff_t from_pitch)
 {
     for (int i = 0; i < 4; i += 2)
@@ -64,6 +78,7 @@ static inline void turn_block_f64(char *to, ptrdiff_t to_pitch, const char *from
             _mm_storeu_pd(AT(double, to, j + 1, to_pitch, i), _mm_unpackhi_pd(a, b));
         }
 }
+#endif
 #else
 #define TURN_BLOCK(name, real) \
     static inline void name(char *to, ptrdiff_t to_pitch, const char *from, ptrdiff_t from_pitch) \

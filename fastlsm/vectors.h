@@ -105,14 +105,54 @@ static inline void widen_halves(f64_vector *halves, f32_vector x)
 #endif
 }
 
+/* Over the elements of a vector: the upper half to the lower one, and so on. What compilers make of a loop is slow. */
+#define ACROSS(name, vector, combine) \
+    static inline __typeof__(((vector){0})[0]) name(vector x) \
+    { \
+        enum { count = sizeof x / sizeof x[0] }; \
+        __typeof__(x[0]) of[count]; \
+        memcpy(of, &x, sizeof of); \
+        for (int step = count / 2; step; step /= 2) \
+            for (int l = 0; l < step; l++) \
+                of[l] = combine(of[l], of[l + step]); \
+        return of[0]; \
+    }
+#define SUM(a, b) ((a) + (b))
+#define MAX(a, b) ((b) > (a) ? (b) : (a))
+#if defined(ON_AVX512)
+static inline double sum_across_f64(f64_vector x)
+{
+    __m256d a = _mm256_add_pd(_mm512_castpd512_pd256(x), _mm512_extractf64x4_pd(x, 1));
+    __m128d b = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(b, _mm_unpackhi_pd(b, b)));
+}
+static inline float max_across_f32(f32_vector x) { return _mm512_reduce_max_ps(x); }
+static inline double max_across_f64(f64_vector x) { return _mm512_reduce_max_pd(x); }
+static inline uint32_t sum_across_u32(u32_vector x) { return (uint32_t)_mm512_reduce_add_epi32((__m512i)x); }
+static inline uint64_t sum_across_u64(u64_vector x) { return (uint64_t)_mm512_reduce_add_epi64((__m512i)x); }
+#else
+ACROSS(sum_across_f64, f64_vector, SUM)
+ACROSS(max_across_f32, f32_vector, MAX)
+ACROSS(max_across_f64, f64_vector, MAX)
+ACROSS(sum_across_u32, u32_vector, SUM)
+ACROSS(sum_across_u64, u64_vector, SUM)
+#endif
+#undef ACROSS
+#undef SUM
+#undef MAX
+
 /* Is there a bit in a mask? */
 static inline int any(u64_vector mask)
 {
+#if defined(ON_AVX512)
+    return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
+#else
     uint64_t of[VECTOR_BYTES / 8], found = 0;
     memcpy(of, &mask, sizeof of);
     for (size_t i = 0; i < VECTOR_BYTES / 8; i++)
         found |= of[i];
     return found != 0;
+#endif
 }
 
 /* Adjacent elements, of any alignment. */
@@ -218,6 +258,107 @@ static inline void f16_from_f32_block(f16 *to, const float *from, ptrdiff_t n)
     for (; i < n; i++)
         to[i] = f16_from_f32(from[i]);
 }
+
+/* The elements of bfloat16 in their own order, which takes more operations than even and odd ones apart. */
+static inline f32_vector f32_from_bf16_vector(const bf16 *at)
+{
+#if defined(ON_AVX512)
+    return (f32_vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)at)), 16);
+#elif defined(ON_AVX2)
+    return (f32_vector)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)at)), 16);
+#else
+    f32_vector x;
+    for (int i = 0; i < WIDTH_F32; i++)
+        x[i] = f32_from_bf16(at[i]);
+    return x;
+#endif
+}
+
+static inline void bf16_from_f32_vector(bf16 *at, f32_vector x)
+{
+#if defined(ON_AVX512)
+    u32_vector u = (u32_vector)x;
+    u = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+    _mm256_storeu_si256((__m256i *)at, _mm512_cvtepi32_epi16((__m512i)u));
+#else
+    for (int i = 0; i < WIDTH_F32; i++)
+        at[i] = bf16_from_f32(x[i]);
+#endif
+}
+
+/* The first `count` elements of a vector; where there are none, those of `fill`. Quick where there are masks for it. */
+enum { MASKED_VECTORS = VECTOR_BYTES == 64 };
+
+#if defined(ON_AVX512)
+static inline __mmask16 first(ptrdiff_t count) { return (__mmask16)((1u << count) - 1); }
+
+static inline f32_vector load_first_f32(const float *at, ptrdiff_t count, f32_vector fill)
+{
+    return _mm512_mask_loadu_ps(fill, first(count), at);
+}
+
+static inline f64_vector load_first_f64(const double *at, ptrdiff_t count, f64_vector fill)
+{
+    return _mm512_mask_loadu_pd(fill, (__mmask8)first(count), at);
+}
+
+static inline f32_vector load_first_bf16(const bf16 *at, ptrdiff_t count, f32_vector fill)
+{
+    __m512i x = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first(count), at));
+    return _mm512_mask_mov_ps(fill, first(count), (__m512)_mm512_slli_epi32(x, 16));
+}
+
+static inline f32_vector load_first_f16(const f16 *at, ptrdiff_t count, f32_vector fill)
+{
+    return _mm512_mask_cvtph_ps(fill, first(count), _mm256_maskz_loadu_epi16(first(count), at));
+}
+
+static inline void store_first_f32(float *at, f32_vector x, ptrdiff_t count) { _mm512_mask_storeu_ps(at, first(count), x); }
+static inline void store_first_f64(double *at, f64_vector x, ptrdiff_t count)
+{
+    _mm512_mask_storeu_pd(at, (__mmask8)first(count), x);
+}
+
+static inline void store_first_bf16(bf16 *at, f32_vector x, ptrdiff_t count)
+{
+    bf16 whole[WIDTH_F32];
+    bf16_from_f32_vector(whole, x);
+    _mm256_mask_storeu_epi16(at, first(count), _mm256_loadu_si256((const __m256i *)whole));
+}
+
+static inline void store_first_f16(f16 *at, f32_vector x, ptrdiff_t count)
+{
+    _mm256_mask_storeu_epi16(at, first(count), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+#else
+#define FIRST(name, real, vector, load, store) \
+    static inline vector load_first_##name(const real *at, ptrdiff_t count, vector fill) \
+    { \
+        real whole[sizeof fill / sizeof fill[0]] = {0}; \
+        if (count == (ptrdiff_t)(sizeof fill / sizeof fill[0])) \
+            return load(at); \
+        memcpy(whole, at, count * sizeof(real)); \
+        vector x = load(whole); \
+        for (size_t i = 0; i < sizeof fill / sizeof fill[0]; i++) \
+            x[i] = (ptrdiff_t)i < count ? x[i] : fill[i]; \
+        return x; \
+    } \
+    static inline void store_first_##name(real *at, vector x, ptrdiff_t count) \
+    { \
+        real whole[sizeof x / sizeof x[0]]; \
+        if (count == (ptrdiff_t)(sizeof x / sizeof x[0])) { \
+            store(at, x); \
+            return; \
+        } \
+        store(whole, x); \
+        memcpy(at, whole, count * sizeof(real)); \
+    }
+FIRST(f32, float, f32_vector, load_f32, store_f32)
+FIRST(f64, double, f64_vector, load_f64, store_f64)
+FIRST(bf16, bf16, f32_vector, f32_from_bf16_vector, bf16_from_f32_vector)
+FIRST(f16, f16, f32_vector, load_f16, store_f16)
+#undef FIRST
+#endif
 
 #undef PICK
 
