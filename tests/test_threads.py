@@ -374,6 +374,29 @@ wait_until(lambda: len(tasks() - before) <= 3)     # the pool's threads take a m
     check(COUNT + script, OMP_NUM_THREADS="4")
 
 
+@linux
+def test_at_most_four_python_threads_ever_have_a_team():
+    """libgomp keeps a team for each thread that has had one, for as long as that thread lives."""
+    script = """
+x = x_of()
+before, counts, turn, end = tasks(), [], threading.Lock(), threading.Event()
+
+def call():
+    with turn:
+        fastlsm.log_softmax(x)
+        counts.append(len(tasks() - before))
+    end.wait()
+
+threads = [threading.Thread(target=call) for _ in range(10)]
+for thread in threads:
+    thread.start()
+wait_until(lambda: len(counts) == 10)
+end.set()
+assert max(counts) <= 10 + 4 * 3, counts
+"""
+    check(COUNT + script, OMP_NUM_THREADS="4")
+
+
 @openmp
 @linux
 def test_in_a_parallel_region_of_openmp_there_is_one():
@@ -388,7 +411,8 @@ seen = []
 
 @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 def region(_):
-    seen.append((fastlsm.get_num_threads(), is_right(x, fastlsm.log_softmax(x))))
+    right = is_right(x, fastlsm.log_softmax(x)) and is_right(x, fastlsm.log_softmax(x, num_threads=4))
+    seen.append((fastlsm.get_num_threads(), right))
 
 x = x_of()
 before = tasks()
