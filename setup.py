@@ -4,7 +4,7 @@ FASTLSM_STRICT=1      warnings of Cython and of the C compiler are errors (what 
 FASTLSM_OPENMP=0      build without OpenMP, as where the compiler has none
 FASTLSM_VECTOR_BYTES  vectors of this width, computed element by element: to test wider ones than the processor's
 FASTLSM_LEVELS=v3,v4  build these levels only
-FASTLSM_SANITIZE=...  build with -fsanitize=..., to be debugged rather than fast (`make sanitize`, `make fuzz`)
+FASTLSM_SANITIZE=...  build with -fsanitize=..., to be debugged rather than fast (`make sanitize`, `.ci/races`)
 """
 
 import os

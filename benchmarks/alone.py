@@ -1,5 +1,11 @@
-"""fastlsm without rivals: what a second thread gains, and whether the time per element stays the same."""
+"""fastlsm without rivals: what a second thread gains, also on a loaded machine, and the time per element by size."""
 
+import os
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 
 from rich.table import Table
@@ -12,6 +18,8 @@ from benchmarks.rivals.fastlsm_itself import prepare
 
 SECONDS = 3
 SCALING_SHAPES = ((128, 1000), (1024, 1000))
+LOADED_SHAPES = ((128, 1000), (1024, 1000), (8192, 1000))
+LOADED_CALLS = 150
 LINEAR_DTYPES = ("float32", "bfloat16")
 LINEAR_ROW = 1000
 LINEAR_SIZES = (100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
@@ -33,6 +41,33 @@ def _gain(cell, options):
     problem = Problem(cell, 2)
     times = _race({threads: prepare(problem, num_threads=threads).call for threads in (1, 2)}, options)
     return paired_ratio(times[1], times[2])
+
+
+def loaded(options, progress):
+    """As many threads as fastlsm takes by itself against one, beside busy processes: median and slowest twentieth."""
+    table = Table(title="float32, dst form, us a call: median, 95th percentile", title_justify="left")
+    for heading in ("busy processes", "shape", "one thread", "by itself"):
+        table.add_column(heading, justify="right")
+    for busy in progress.track(range(os.cpu_count() + 1)):
+        for shape in LOADED_SHAPES:
+            problem = Problem(Cell("float32", "dst", Shape("", "", shape, -1)), 2)
+            calls = [prepare(problem, num_threads=1).call, prepare(problem).call]
+            with _busy_processes(busy):
+                times = [[timed(call) for call in calls] for _ in range(LOADED_CALLS)]
+            columns = (sorted(each) for each in zip(*times, strict=True))
+            figures = (f"{statistics.median(c) * 1e6:,.0f}, {c[-len(c) // 20] * 1e6:,.0f}" for c in columns)
+            table.add_row(str(busy), "x".join(map(str, shape)), *figures)
+    return table
+
+
+@contextmanager
+def _busy_processes(count):
+    with ExitStack() as stack:
+        for _ in range(count):
+            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            stack.callback(process.kill)
+        time.sleep(0.3)
+        yield
 
 
 def linear(options, progress):

@@ -23,7 +23,7 @@ def run(options):
         for cell in cases.select(options.only, options.quick):
             console.print(cell.name, highlight=False)
         return
-    if options.scaling or options.linear:
+    if options.scaling or options.loaded or options.linear:
         _alone(options)
         return
     show(_race(options), options)
@@ -42,7 +42,8 @@ def _alone(options):
     from benchmarks import alone
 
     with _progress() as progress:
-        table = alone.scaling(options, progress) if options.scaling else alone.linear(options, progress)
+        mode = alone.scaling if options.scaling else alone.loaded if options.loaded else alone.linear
+        table = mode(options, progress)
     console.print(table)
 
 

@@ -31,6 +31,7 @@ def parse(arguments=None):
     mode.add_argument("--list", action="store_true", help="print the cells' names")
     mode.add_argument("--from-json", metavar="FILE", help="tables and picture from an earlier --json; no timing")
     mode.add_argument("--scaling", action="store_true", help="fastlsm alone: the threads' gain, in the caches")
+    mode.add_argument("--loaded", action="store_true", help="fastlsm alone: beside busy processes")
     mode.add_argument("--linear", action="store_true", help="fastlsm alone: time per element, 1e5 to 1e9 elements")
     chosen = parser.parse_args(arguments)
     chosen.rounds = chosen.rounds or (7 if chosen.quick else 15)

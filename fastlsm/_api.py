@@ -186,7 +186,7 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
     if (src is None) == (dst is None):
         raise TypeError(
             "log_softmax_backward() takes exactly one of 'src' (what log_softmax was given) and 'dst' (what it "
-            f"returned); {'neither' if src is None else 'both'} given"
+            f"returned); {'neither' if src is None else 'both'} given (beside 'dst', axis has to be given by name)"
         )
     form, name, second = (_BACKWARD_SRC, "src", src) if dst is None else (_BACKWARD_DST, "dst", dst)
     dtype = None if dtype is None else np.dtype(dtype)

@@ -19,7 +19,8 @@ B. Load, compute, store. `load_into` and `store` know dtypes and strides, decide
 C. Two walks. *rows*: vectors run along the axis, a row after the other, or some short ones together, their
    constants in vectors too; one long row is cut into parts, for all threads. *columns*: vectors run across
    neighbouring rows, a tile of them after the other, for an axis that is not the nearest in memory, and for very
-   short rows, which are turned (turn.h) on loading.
+   short rows, which are turned (turn.h) on loading. Scratch begins at a cache line, and tiles end where `inner`
+   does: a vector that lies in two lines takes twice as long.
 
 D. The same bits in both walks, on every instruction set, with any number of threads. A row is cut into
    parts at places that depend on n alone (`part_length`). In a part, element j is added to lane j % 16;
@@ -29,9 +30,11 @@ D. The same bits in both walks, on every instruction set, with any number of thr
 
 E. Accuracy. src - m is formed only where it is exact: for |m| >= 256 (2048 in double), by Sterbenz's
    lemma, for every element that matters. Else the maximum leaves through the exponent:
-   exp(src - K ln 2), K = floor(m / ln 2), costs nothing (vexp.h) and rounds nothing. The terms of the
-   maximum are summed apart from the others, `others + ties * exp(m - K ln 2)`, the second term known
-   to twice the precision, so that log1p sees `others` however small it is.
+   exp(src - K ln 2), K = floor(m / ln 2), costs nothing (vexp.h) and rounds nothing. In the forward the terms
+   of the maximum are summed apart from the others, `others + ties * exp(m - K ln 2)`, the second term known
+   to twice the precision, so that log1p sees `others` however small it is. The src form needs the whole sum
+   alone: there the term of the maximum, which is all of it where one class has all the mass, is taken out
+   afterwards and the better one put in.
 """
 from cpython.buffer cimport (
     PyBUF_STRIDES, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
@@ -101,17 +104,17 @@ cdef extern from "loops.h" nogil:
     void sum_row_f64(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
     void total_of_row_f32(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
     void total_of_row_f64(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
-    Py_ssize_t exp_total_of_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, bint below, double* high,
-                                    double* low, int type) noexcept
-    Py_ssize_t exp_total_of_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, bint below, double* high,
-                                    double* low, int type) noexcept
+    Py_ssize_t exp_total_of_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride,
+                                    bint below, double* high, double* low, int type) noexcept
+    Py_ssize_t exp_total_of_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride,
+                                    bint below, double* high, double* low, int type) noexcept
     float max_row_f32(const void* x, Py_ssize_t n, float max, int type) noexcept
     double max_row_f64(const void* x, Py_ssize_t n, double max, int type) noexcept
-    Py_ssize_t exp_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, bint below, double* hi, double* lo,
-                           int type) noexcept
+    Py_ssize_t exp_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, bint below,
+                           double* hi, double* lo, int type) noexcept
     float exp_one_f32(float x, float shift, float magic, float lo) noexcept
-    Py_ssize_t exp_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, bint below, double* hi, double* lo,
-                           int type) noexcept
+    Py_ssize_t exp_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, bint below,
+                           double* hi, double* lo, int type) noexcept
     double exp_one_f64(double x, double shift, double magic, double lo) noexcept
     void forward_row_f32(void* y, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
     void forward_row_f64(void* y, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
@@ -121,10 +124,10 @@ cdef extern from "loops.h" nogil:
         void* y, const void* g, const double* e, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
     bint set_dst_constants_f32(float* of, Py_ssize_t stride, double hi, double lo) noexcept
     bint set_dst_constants_f64(double* of, Py_ssize_t stride, double hi, double lo) noexcept
-    void backward_dst_row_f32(void* y, const void* g, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, double hi,
-                              double lo, int type) noexcept
-    void backward_dst_row_f64(void* y, const void* g, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, double hi,
-                              double lo, int type) noexcept
+    void backward_dst_row_f32(void* y, const void* g, const void* x, Py_ssize_t n, const float* of,
+                              Py_ssize_t stride, double hi, double lo, int type) noexcept
+    void backward_dst_row_f64(void* y, const void* g, const void* x, Py_ssize_t n, const double* of,
+                              Py_ssize_t stride, double hi, double lo, int type) noexcept
     void backward_src_row_f32(
         void* y, const void* g, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
     void backward_src_row_f64(
@@ -143,36 +146,40 @@ cdef extern from "loops.h" nogil:
         float* y, const float* g, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
     void backward_src_columns_f64(
         double* y, const double* g, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
-    void sum_rows_f32(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi, double* lo,
-                      int type) noexcept
+    void sum_rows_f32(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi,
+                      double* lo, int type) noexcept
     void max_rows_f32(float* max, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead,
                       int type) noexcept
     void exp_rows_f32(float* e, Py_ssize_t room, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n,
-                      const float* of, Py_ssize_t stride, bint below, double* hi, double* lo, double* ties, int type) noexcept
+                      const float* of, Py_ssize_t stride, bint below, double* hi, double* lo, double* ties,
+                      int type) noexcept
     bint dst_rows_f32(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const void* x, Py_ssize_t x_pitch,
                       Py_ssize_t rows, Py_ssize_t n, bint ahead, const float* of, Py_ssize_t stride, int type) noexcept
-    void of_exp_rows_f32(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const float* e, Py_ssize_t room,
-                         Py_ssize_t rows, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
+    void of_exp_rows_f32(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const float* e,
+                         Py_ssize_t room, Py_ssize_t rows, Py_ssize_t n, const float* of, Py_ssize_t stride,
+                         int type) noexcept
     void forward_rows_f32(void* y, Py_ssize_t y_pitch, const void* x, Py_ssize_t x_pitch, Py_ssize_t rows, Py_ssize_t n,
                           const float* of, Py_ssize_t stride, int type) noexcept
     void max_columns_f32(float* max, const float* x, Py_ssize_t n, Py_ssize_t pitch) noexcept
-    void sum_rows_f64(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi, double* lo,
-                      int type) noexcept
+    void sum_rows_f64(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi,
+                      double* lo, int type) noexcept
     void max_rows_f64(double* max, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead,
                       int type) noexcept
     void exp_rows_f64(double* e, Py_ssize_t room, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n,
-                      const double* of, Py_ssize_t stride, bint below, double* hi, double* lo, double* ties, int type) noexcept
+                      const double* of, Py_ssize_t stride, bint below, double* hi, double* lo, double* ties,
+                      int type) noexcept
     bint dst_rows_f64(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const void* x, Py_ssize_t x_pitch,
                       Py_ssize_t rows, Py_ssize_t n, bint ahead, const double* of, Py_ssize_t stride, int type) noexcept
-    void of_exp_rows_f64(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const double* e, Py_ssize_t room,
-                         Py_ssize_t rows, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
+    void of_exp_rows_f64(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const double* e,
+                         Py_ssize_t room, Py_ssize_t rows, Py_ssize_t n, const double* of, Py_ssize_t stride,
+                         int type) noexcept
     void forward_rows_f64(void* y, Py_ssize_t y_pitch, const void* x, Py_ssize_t x_pitch, Py_ssize_t rows, Py_ssize_t n,
                           const double* of, Py_ssize_t stride, int type) noexcept
     void max_columns_f64(double* max, const double* x, Py_ssize_t n, Py_ssize_t pitch) noexcept
     void exp_columns_f32(
         float* e, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride, float* ties, bint below) noexcept
-    void exp_columns_f64(
-        double* e, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride, double* ties, bint below) noexcept
+    void exp_columns_f64(double* e, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride, double* ties,
+                         bint below) noexcept
 
 cdef extern from "turn.h" nogil:
     void turn_f32(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
@@ -229,12 +236,13 @@ cpdef enum Form:
 cdef enum:
     LANES = 16
     CHUNK = 1024                # elements that rows loads, computes and stores at a time
-    TILE = 1328                 # columns of float that are computed side by side, at most; half as many of double. Not
-                                # a power of two, so that the elements of a column fall into different cache sets
+    # Columns of float that are computed side by side, at most; half as many of double. Not a power of two, so that the
+    # elements of a column fall into different cache sets.
+    TILE = 1328
     NEAR_TILE = 496             # what is near is better in smaller ones
     OF_STRIDE = TILE + 2 * LANES    # no power of two either
     WIDE = 48                   # an inner extent from which on tiles end where it does
-    NARROW = 128                # and that are worth the jump from one row of a tile to the next
+    NARROW = 128                # columns that are worth the jump from one row of a tile to the next
     SLAB = 8192                 # elements of a tile that are loaded, computed and stored at a time
     AHEAD = 4                   # rows of a tile that are asked for ahead of their use, if near
     FAR_BYTES = 1 << 24         # from this size on operands are asked for ahead and results written past the caches
@@ -552,16 +560,23 @@ cdef inline double exp_at_max(const Row* row, double* tail, const real* like) no
 
 
 cdef inline void finish_backward(Row* row, Sum exps, const real* like) noexcept nogil:
-    """The factor of the src form, from the sum of exp, in which that of the maximum is replaced by a better one."""
+    """The factor of the src form, from the sum of exp, in which that of the maximum is replaced by a better one.
+
+    The loop's own exp, off by up to 0.61 units, stays in the numerators. Where one class has nearly all the mass, its
+    softmax would come out above 1 for more than half a unit: a fifth of that error is left in the sum, for which the
+    others, whose error it is then too, have room.
+    """
     cdef double tail = 0
     cdef double at_max = exp_at_max(row, &tail, like)
+    cdef double error
     cdef Sum ratio
     if real is float:
-        exps.hi -= exp_one_f32(<float> row.max, <float> row.shift, <float> row.magic, <float> row.lo)
-        ratio = Sum(row.diff_dst.hi / (at_max + exps.hi), 0)
+        error = exp_one_f32(<float> row.max, <float> row.shift, <float> row.magic, <float> row.lo) - at_max
+        ratio = Sum(row.diff_dst.hi / (at_max + 0.2 * error + (exps.hi - (at_max + error))), 0)
     else:
-        exps = add(exps, Sum(-exp_one_f64(row.max, row.shift, row.magic, row.lo), 0))
-        ratio = quotient(row.diff_dst, add(Sum(at_max, tail), exps))
+        error = exp_one_f64(row.max, row.shift, row.magic, row.lo) - at_max
+        exps = add(exps, Sum(-at_max - error, 0))
+        ratio = quotient(row.diff_dst, add(Sum(at_max, tail + 0.2 * (error - tail)), exps))
     set_factor(row, Sum(ratio.hi * row.boost, ratio.lo * row.boost), like)
 
 
@@ -896,7 +911,7 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Workspace* w, const real* 
 
 cdef bint some_short_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w, char* y,
                           Py_ssize_t pitch, const real* like) noexcept nogil:
-    """Compute `count` rows, to y and on, in the vectors of short_rows_of_real.h. False if a dst or its sum is extreme."""
+    """Compute `count` rows, to y and on (short_rows_of_real.h). False: not done, a dst or a sum is extreme (vexp.h)."""
     cdef real* of = <real*> w.constants
     cdef real* e = <real*> w.src
     cdef Py_ssize_t n = p.n, room = blocks(n, LANES) * LANES, r

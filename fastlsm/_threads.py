@@ -46,7 +46,9 @@ def set_num_threads(num_threads):
 
 
 def get_num_threads():
-    """How many threads a large call would use, here and now.
+    """At most how many threads a large call would use, here and now.
+
+    It uses one while another call has threads, in a forked child, and in all but four of the process's Python threads.
 
     Returns
     -------

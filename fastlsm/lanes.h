@@ -172,6 +172,35 @@ ADD_ROWS(add_rows_f32, float, add_row_f32)
 ADD_ROWS(add_rows_f64, double, add_row_f64)
 #undef ADD_ROWS
 
+/* Where no lane has more than one element, the tree is that of the elements. Adding 0 to its sum makes -0 what it is where
+ * lanes begin with 0. */
+#define FEW_ROWS(real, sum_type, of_element, add) \
+    static inline sum_type lanes_8_##real(const real *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t l) \
+    { \
+        sum_type sum = of_element(x + l * pitch); \
+        return l + 8 < n ? add(sum, of_element(x + (l + 8) * pitch)) : sum; \
+    } \
+    FEW_ROWS_LEVEL(real, sum_type, add, 4, 8) \
+    FEW_ROWS_LEVEL(real, sum_type, add, 2, 4) \
+    FEW_ROWS_LEVEL(real, sum_type, add, 1, 2)
+#define FEW_ROWS_LEVEL(real, sum_type, add, step, below) \
+    static inline sum_type lanes_##step##_##real(const real *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t l) \
+    { \
+        sum_type sum = lanes_##below##_##real(x, n, pitch, l); \
+        return l + step < n ? add(sum, lanes_##below##_##real(x, n, pitch, l + step)) : sum; \
+    }
+static inline f64_vector add_vectors(f64_vector a, f64_vector b) { return a + b; }
+static inline f64_sum sum_of_one(const double *at) { return (f64_sum){ load_f64(at), { 0 } }; }
+static inline f64_sum add_sums(f64_sum a, f64_sum b)
+{
+    add_sum_f64(&a, &b);
+    return a;
+}
+FEW_ROWS(float, f64_vector, load_as_f64, add_vectors)
+FEW_ROWS(double, f64_sum, sum_of_one, add_sums)
+#undef FEW_ROWS
+#undef FEW_ROWS_LEVEL
+
 /* The whole sum of each of `columns` columns (a multiple of a vector's) of n elements, the next `pitch` away.
  *
  * Lane by lane in bit-reversed order: the tree then adds each sum to the one before it as soon as there are two of a
@@ -189,6 +218,12 @@ enum { LANE_LEVELS = 5 };
 
 static inline void sum_columns_f32(double *hi, double *lo, const float *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t columns)
 {
+    if (n <= LANE_COUNT) {
+        for (ptrdiff_t c = 0; c < columns; c += WIDTH_F64)
+            store_f64(hi + c, lanes_1_float(x + c, n, pitch, 0) + 0.0);
+        memset(lo, 0, columns * sizeof *lo);
+        return;
+    }
     for (ptrdiff_t c = 0; c < columns; c += WIDTH_F32, x += WIDTH_F32) {
         f64_vector waiting[LANE_LEVELS][2];
 #define MERGE(level) sum[0] = waiting[level][0] + sum[0], sum[1] = waiting[level][1] + sum[1]
@@ -211,6 +246,13 @@ static inline void sum_columns_f32(double *hi, double *lo, const float *x, ptrdi
 
 static inline void sum_columns_f64(double *hi, double *lo, const double *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t columns)
 {
+    for (ptrdiff_t c = 0; c < columns && n <= LANE_COUNT; c += WIDTH_F64) {
+        f64_sum sum = lanes_1_double(x + c, n, pitch, 0);
+        store_f64(hi + c, sum.hi + 0.0);
+        store_f64(lo + c, sum.lo);
+    }
+    if (n <= LANE_COUNT)
+        return;
     for (ptrdiff_t c = 0; c < columns; c += WIDTH_F64, x += WIDTH_F64) {
         f64_sum waiting[LANE_LEVELS];
 #define MERGE(level) { f64_sum before = waiting[level]; add_sum_f64(&before, &sum); sum = before; }

@@ -133,36 +133,39 @@ ALWAYS_INLINE void NAME(fill)(VECTOR *room, VECTOR with, int count)
         memcpy(SKIP(y, i), rest[2], BYTES(n - i)); \
     }
 
-/* k = round(x / ln 2), in the last bits of t, and r = x - k ln 2. */
+/* k = round(x / ln 2), in the last bits of t and in r; x is then x - k LN_2_HIGH, exactly. */
 #define REDUCE(magic) \
     EACH t[k] = NAME(fma_vector)(x[k], SPLAT(LOG2_E), magic); \
     EACH r[k] = t[k] - magic; \
-    EACH x[k] = NAME(fma_vector)(r[k], SPLAT(-LIMIT(LN_2_HIGH)), x[k]); \
-    EACH r[k] = NAME(fma_vector)(r[k], SPLAT(-LIMIT(LN_2_LOW)), x[k]);
+    EACH x[k] = NAME(fma_vector)(r[k], SPLAT(-LIMIT(LN_2_HIGH)), x[k]);
 
 /* exp(x - shift) * 2^-K of `count` vectors, see vexp.h. */
-ALWAYS_INLINE void NAME(exp_vectors)(VECTOR *y, const void *from, const REAL *of, ptrdiff_t stride, int columns, int type, int count)
+ALWAYS_INLINE void NAME(exp_vectors)(VECTOR *y, const void *from, const REAL *of, ptrdiff_t stride, int columns, int type,
+                                     int count)
 {
-    VECTOR x[LIMIT(TOGETHER)], t[LIMIT(TOGETHER)], r[LIMIT(TOGETHER)], q[LIMIT(TOGETHER)];
+    VECTOR x[LIMIT(TOGETHER)], t[LIMIT(TOGETHER)], r[LIMIT(TOGETHER)], q[LIMIT(TOGETHER)], low[LIMIT(TOGETHER)];
     EACH x[k] = NAME(max_vector)(CONSTANT(OF_EXP_LO, k), LOAD(from, k) - CONSTANT(OF_SHIFT, k));
     REDUCE(CONSTANT(OF_MAGIC, k))
+    EACH low[k] = r[k] * SPLAT(-LIMIT(LN_2_LOW));
+    EACH r[k] = x[k] + low[k];
 #define FIRST(i, c) EACH q[k] = SPLAT(c);
 #define NEXT(i, c) EACH q[k] = NAME(fma_vector)(q[k], r[k], SPLAT(c));
     LIMIT(EXP_Q)(FIRST, NEXT)
 #undef FIRST
 #undef NEXT
-    EACH y[k] = (REAL)1 + NAME(fma_vector)(r[k] * r[k], q[k], r[k]);
+    EACH y[k] = (REAL)1 + (x[k] + NAME(fma_vector)(r[k] * r[k], q[k], low[k]));
     EACH y[k] *= (VECTOR)((BITS)t[k] << MANTISSA);
 }
 
 /* diff_src = diff_dst - exp(dst) * S, see vexp.h: wrong where dst exceeds DST_HI. *top is the largest dst. */
-ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, const REAL *of, ptrdiff_t stride, int columns, int type,
-                                  VECTOR *top, int count)
+ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, const REAL *of, ptrdiff_t stride, int columns,
+                                  int type, VECTOR *top, int count)
 {
     VECTOR x[LIMIT(TOGETHER)], t[LIMIT(TOGETHER)], r[LIMIT(TOGETHER)], q[LIMIT(TOGETHER)];
     EACH x[k] = NAME(max_vector)(SPLAT(LIMIT(DST_LO)), LOAD(from, k));
     EACH *top = NAME(max_vector)(x[k], *top);
     REDUCE(SPLAT(LIMIT(MAGIC) + LIMIT(BIAS)))
+    EACH r[k] = NAME(fma_vector)(r[k], SPLAT(-LIMIT(LN_2_LOW)), x[k]);
 #define FIRST(i, c) EACH q[k] = CONSTANT(OF_TERMS + i, k);
 #define NEXT(i, c) EACH q[k] = NAME(fma_vector)(q[k], r[k], CONSTANT(OF_TERMS + i, k));
     LIMIT(EXP_Q)(FIRST, NEXT)
@@ -182,7 +185,8 @@ ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, cons
 }
 
 /* Is there a dst that exceeds DST_HI? */
-ALWAYS_INLINE int NAME(dst_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int columns, int type)
+ALWAYS_INLINE int NAME(dst_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
+                                 int columns, int type)
 {
     VECTOR top = SPLAT(LIMIT(DST_LO));
 #define STEP(y, g, x, of, count) NAME(dst_step)(y, g, x, of, stride, columns, type, &top, count)
@@ -214,8 +218,8 @@ static inline int NAME(set_dst_constants)(REAL *of, ptrdiff_t stride, double hi,
     return NAME(is_extreme)(hi);
 }
 
-static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, double hi, double lo,
-                                   int type)
+static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
+                                   double hi, double lo, int type)
 {
     int found = 0;
     FOR_EACH_TYPE(found = NAME(dst_loop)(y, g, x, n, of, stride, 0, type))
@@ -243,7 +247,8 @@ ALWAYS_INLINE VECTOR NAME(minus_product_vector)(VECTOR g, VECTOR y, VECTOR f, VE
 }
 
 /* diff_src = diff_dst - exp(src - m) * factor */
-ALWAYS_INLINE void NAME(src_step)(void *y, const void *g, const void *x, const REAL *of, ptrdiff_t stride, int columns, int type, int count)
+ALWAYS_INLINE void NAME(src_step)(void *y, const void *g, const void *x, const REAL *of, ptrdiff_t stride, int columns,
+                                  int type, int count)
 {
     VECTOR e[LIMIT(TOGETHER)];
     NAME(exp_vectors)(e, x, of, stride, columns, type, count);
@@ -251,14 +256,16 @@ ALWAYS_INLINE void NAME(src_step)(void *y, const void *g, const void *x, const R
     NAME(store_typed)(y, e, type, count);
 }
 
-ALWAYS_INLINE void NAME(src_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int columns, int type)
+ALWAYS_INLINE void NAME(src_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
+                                  int columns, int type)
 {
 #define STEP(y, g, x, of, count) NAME(src_step)(y, g, x, of, stride, columns, type, count)
     LOOP(STEP, 1)
 #undef STEP
 }
 
-static void NAME(backward_src_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
+static void NAME(backward_src_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
+                                   int type)
 {
     FOR_EACH_TYPE(NAME(src_loop)(y, g, x, n, of, stride, 0, type))
 }
@@ -269,7 +276,8 @@ static void NAME(backward_src_columns)(REAL *y, const REAL *g, const REAL *x, pt
 }
 
 /* The same where exp is known, as exp_row or exp_columns left it. */
-ALWAYS_INLINE void NAME(of_exp_step)(void *y, const void *g, const REAL *e, const REAL *of, ptrdiff_t stride, int columns, int type, int count)
+ALWAYS_INLINE void NAME(of_exp_step)(void *y, const void *g, const REAL *e, const REAL *of, ptrdiff_t stride, int columns,
+                                     int type, int count)
 {
     VECTOR result[LIMIT(TOGETHER)];
     EACH result[k] = NAME(minus_product_vector)(LOAD(g, k), NAME(load)(e + AT(k)), CONSTANT(OF_FACTOR, k),
@@ -277,8 +285,8 @@ ALWAYS_INLINE void NAME(of_exp_step)(void *y, const void *g, const REAL *e, cons
     NAME(store_typed)(y, result, type, count);
 }
 
-ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int columns,
-                                     int type)
+ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
+                                     int columns, int type)
 {
     const void *x = g;
 #define STEP(y, g, x, of, count) NAME(of_exp_step)(y, g, e + i, of, stride, columns, type, count)
@@ -286,25 +294,29 @@ ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrd
 #undef STEP
 }
 
-static void NAME(backward_of_exp_row)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
+static void NAME(backward_of_exp_row)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
+                                      int type)
 {
     FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, stride, 0, type))
 }
 
-static void NAME(backward_of_exp_columns)(REAL *y, const REAL *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride)
+static void NAME(backward_of_exp_columns)(REAL *y, const REAL *g, const REAL *e, ptrdiff_t n, const REAL *of,
+                                          ptrdiff_t stride)
 {
     NAME(of_exp_loop)(y, g, e, n, of, stride, 1, ITEM_REAL);
 }
 
 /* dst = (src - m) - L */
-ALWAYS_INLINE void NAME(forward_step)(void *y, const void *x, const REAL *of, ptrdiff_t stride, int columns, int type, int count)
+ALWAYS_INLINE void NAME(forward_step)(void *y, const void *x, const REAL *of, ptrdiff_t stride, int columns, int type,
+                                      int count)
 {
     VECTOR result[LIMIT(TOGETHER)];
     EACH result[k] = (LOAD(x, k) - CONSTANT(OF_MAX, k)) - CONSTANT(OF_FACTOR, k);
     NAME(store_typed)(y, result, type, count);
 }
 
-ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int columns, int type)
+ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int columns,
+                                      int type)
 {
     const void *g = x;
 #define STEP(y, g, x, of, count) NAME(forward_step)(y, x, of, stride, columns, type, count)
@@ -461,23 +473,26 @@ ALWAYS_INLINE VECTOR NAME(below)(VECTOR e, VECTOR x, VECTOR max, BITS *ties)
 /* exp of one element, as exp_vectors has it. */
 static inline REAL NAME(exp_one)(REAL x, REAL shift, REAL magic, REAL lo)
 {
-    REAL t, k, r, q;
+    REAL t, k, r, q, low;
     x = x - shift;
     x = lo > x ? lo : x;
     t = NAME(fma)(x, (REAL)LOG2_E, magic);
     k = t - magic;
-    r = NAME(fma)(k, -LIMIT(LN_2_LOW), NAME(fma)(k, -LIMIT(LN_2_HIGH), x));
+    x = NAME(fma)(k, -LIMIT(LN_2_HIGH), x);
+    low = k * -LIMIT(LN_2_LOW);
+    r = x + low;
 #define FIRST(i, c) q = c;
 #define NEXT(i, c) q = NAME(fma)(q, r, c);
     LIMIT(EXP_Q)(FIRST, NEXT)
 #undef FIRST
 #undef NEXT
-    q = (REAL)1 + NAME(fma)(r * r, q, r);
+    q = (REAL)1 + (x + NAME(fma)(r * r, q, low));
     return q * NAME(power_of_two)(t);
 }
 
 /* exp of `count` vectors, in their order, to e; of all, or of those below the maximum, the others being counted. */
-ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, ptrdiff_t stride, int below, BITS *ties, int type, int count)
+ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, ptrdiff_t stride, int below, BITS *ties, int type,
+                                  int count)
 {
     enum { columns = 0 };
     VECTOR y[LIMIT(TOGETHER)];
@@ -501,8 +516,8 @@ ALWAYS_INLINE void NAME(add_exps)(f64_vector *hi, f64_vector *lo, const REAL *e,
 }
 
 /* e has room for a multiple of LIMIT(STEP). */
-ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, f64_vector *hi,
-                                       f64_vector *lo, int type)
+ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below,
+                                       f64_vector *hi, f64_vector *lo, int type)
 {
     BITS ties = {0};
     ptrdiff_t i = 0, added = 0;
@@ -526,36 +541,39 @@ ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, cons
     return (ptrdiff_t)BITS_NAME(sum_across)(ties);
 }
 
-ALWAYS_INLINE ptrdiff_t NAME(exp_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, double *hi, double *lo,
-                                        int type)
+ALWAYS_INLINE ptrdiff_t NAME(exp_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below,
+                                        double *hi, double *lo, int type)
 {
     f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
     take_lanes(his, hi, type == ITEM_BF16);
     take_lanes(los, lo, 0);
-    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type) : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type);
+    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type)
+                           : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type);
     put_lanes(hi, his, type == ITEM_BF16);
     put_lanes(lo, los, 0);
     return ties;
 }
 
-static ptrdiff_t NAME(exp_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, double *hi, double *lo, int type)
+static ptrdiff_t NAME(exp_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, double *hi,
+                               double *lo, int type)
 {
     FOR_EACH_TYPE(return NAME(exp_typed)(e, x, n, of, stride, below, hi, lo, type))
     return 0;
 }
 
 /* The same of a row that is no longer than a part: to the sum's two halves. */
-ALWAYS_INLINE ptrdiff_t NAME(exp_total_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, double *high,
-                                              double *low, int type)
+ALWAYS_INLINE ptrdiff_t NAME(exp_total_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
+                                              int below, double *high, double *low, int type)
 {
     f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
-    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type) : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type);
+    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type)
+                           : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type);
     NAME(fold_typed)(high, low, his, los, type);
     return ties;
 }
 
-static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, double *high,
-                                        double *low, int type)
+static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below,
+                                        double *high, double *low, int type)
 {
     FOR_EACH_TYPE(return NAME(exp_total_typed)(e, x, n, of, stride, below, high, low, type))
     return 0;

@@ -72,7 +72,8 @@ ALWAYS_INLINE void NAME(sum_rows_typed)(const char *x, ptrdiff_t pitch, ptrdiff_
     }
 }
 
-static void NAME(sum_rows)(const void *x, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n, int ahead, double *hi, double *lo, int type)
+static void NAME(sum_rows)(const void *x, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n, int ahead, double *hi, double *lo,
+                           int type)
 {
     FOR_EACH_TYPE(NAME(sum_rows_typed)(x, pitch, rows, n, ahead, hi, lo, type))
 }
@@ -125,8 +126,8 @@ ALWAYS_INLINE void NAME(exp_rows_typed)(REAL *e, ptrdiff_t room, const char *x, 
     }
 }
 
-static void NAME(exp_rows)(REAL *e, ptrdiff_t room, const void *x, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n, const REAL *of,
-                           ptrdiff_t stride, int below, double *hi, double *lo, double *ties, int type)
+static void NAME(exp_rows)(REAL *e, ptrdiff_t room, const void *x, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n,
+                           const REAL *of, ptrdiff_t stride, int below, double *hi, double *lo, double *ties, int type)
 {
     if (below) {
         FOR_EACH_TYPE(NAME(exp_rows_typed)(e, room, x, pitch, rows, n, of, stride, 1, hi, lo, ties, type))
@@ -163,7 +164,8 @@ static int NAME(dst_rows)(void *y, ptrdiff_t y_pitch, const void *g, ptrdiff_t g
 }
 
 ALWAYS_INLINE void NAME(of_exp_rows_typed)(char *y, ptrdiff_t y_pitch, const char *g, ptrdiff_t g_pitch, const REAL *e,
-                                           ptrdiff_t room, ptrdiff_t rows, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
+                                           ptrdiff_t room, ptrdiff_t rows, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
+                                           int type)
 {
     for (ptrdiff_t r = 0; r < rows; r++, y += y_pitch, g += g_pitch, e += room, of++)
         for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {

@@ -4,7 +4,8 @@
  *
  * exp(x) * 2^-K, with r = x - k ln 2 and k = round(x / ln 2), so |r| <= ln(2) / 2:
  *
- *     exp(x) * 2^-K  =  2^(k - K) * (1 + (r + r^2 q(r)))
+ *     exp(x) * 2^-K  =  2^(k - K) * (1 + (r + r^2 q(r))),   r = high + low, of which only high is exact:
+ *                       2^(k - K) * (1 + (high + (low + r^2 q(r))))
  *
  * q is a minimax polynomial of (e^r - 1 - r) / r^2. k comes from adding magic = 1.5 * 2^23 + 127 - K (2^52 and 1023
  * for double): the sum's last bits are the integer k - K and the exponent's bias, which shifted into the exponent's
@@ -72,16 +73,17 @@ static inline double power_of_two_f64(double t) { return f64_of_bits(bits_of_f64
 static inline double exp_f64_with_tail(double x, double magic, double *tail)
 {
     double t = fma_f64(x, LOG2_E, magic), k = t - magic;
-    double r = fma_f64(k, -LN_2_LOW_F64, fma_f64(k, -LN_2_HIGH_F64, x));
-    double q, s, y, scale = power_of_two_f64(t);
+    double high = fma_f64(k, -LN_2_HIGH_F64, x), low = k * -LN_2_LOW_F64, r = high + low;
+    double q, s, y, rest, scale = power_of_two_f64(t);
 #define FIRST(i, c) q = c;
 #define NEXT(i, c) q = fma_f64(q, r, c);
     EXP_Q_F64(FIRST, NEXT)
 #undef FIRST
 #undef NEXT
-    s = fma_f64(r * r, q, r);
+    rest = fma_f64(r * r, q, low);
+    s = high + rest;
     y = 1.0 + s;
-    *tail = (s - (y - 1.0)) * scale;
+    *tail = ((s - (y - 1.0)) + (rest - (s - high))) * scale;
     return y * scale;
 }
 

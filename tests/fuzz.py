@@ -4,7 +4,9 @@
     python tests/fuzz.py --guided --seconds 60  inputs that libFuzzer grows from those that reached something new
     python tests/fuzz.py fuzz-input             an input again: the last one is kept in this file, whatever it does
 
-`make fuzz` does the second, with kernels that tell libFuzzer what was reached. Memory is guarded in three ways. Each
+`make fuzz` does the first. The second wants kernels that tell libFuzzer what was reached: clang and FASTLSM_SANITIZE.
+
+Memory is guarded in three ways. Each
 array ends where a page begins that may not be touched, or begins where one ends. What is not written to is read-only.
 What lies around and between the elements of the result must not change.
 """

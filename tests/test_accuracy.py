@@ -44,6 +44,15 @@ def dominated(rng):
     return rng.normal(size=x.shape), x
 
 
+def confident(rng):
+    """Cross-entropy's gradient where one class is far above: its softmax is just below 1, where units are smaller."""
+    x = 3 * rng.normal(size=(60000, 10))
+    x[:, 0] += rng.uniform(10, 40, len(x))
+    g = np.zeros_like(x)
+    g[np.arange(len(x)), rng.integers(0, 10, len(x))] = -1
+    return g, x
+
+
 def masked(rng):
     x = rng.normal(size=(200, 1000))
     hidden = rng.random(x.shape) < 0.5
@@ -66,7 +75,7 @@ def large_logits(rng):
 
 
 DISTRIBUTIONS = [
-    normal, one_hot, wide_logits, cancelling, spread, dominated, masked, long_rows, few_classes, large_logits
+    normal, one_hot, wide_logits, cancelling, spread, dominated, confident, masked, long_rows, few_classes, large_logits
 ]  # fmt: skip
 
 distributions = pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda f: f.__name__)
