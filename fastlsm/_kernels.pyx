@@ -236,9 +236,9 @@ cpdef enum Form:
 cdef enum:
     LANES = 16
     CHUNK = 1024                # elements that rows loads, computes and stores at a time
-    # Columns of float that are computed side by side, at most; half as many of double. Not a power of two, so that the
-    # elements of a column fall into different cache sets.
-    TILE = 1328
+    # Columns of float that are computed side by side, at most; half as many of double, both multiples of LANES. Not a
+    # power of two, so that the elements of a column fall into different cache sets.
+    TILE = 1344
     NEAR_TILE = 496             # what is near is better in smaller ones
     OF_STRIDE = TILE + 2 * LANES    # no power of two either
     WIDE = 48                   # an inner extent from which on tiles end where it does

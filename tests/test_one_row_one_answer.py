@@ -140,3 +140,32 @@ def test_nothing_is_left_from_the_call_before(isa, form, dtype):
         for src in (xs, wild):
             before(huge, src, 0)
             assert bits(FORMS[form](gs, xs, 0)[:, 123]) == expected
+
+
+FAR = 1 << 24  # bytes of a result that is written past the caches
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("n", "inner"), [(21, 1328), (21, 4099), (1500, 49), (1500, 1328)])
+def test_columns_past_the_caches(isa, dtype, n, inner, rng):
+    """There tiles are wider, are written row by row, and may be loaded twice."""
+    outer = -(-FAR // (n * inner * dtype.itemsize))
+    g, x = rng.standard_normal((2, outer, n, inner), np.float32).astype(dtype)
+    for call in FORMS.values():
+        result = call(g, x, 1)
+        assert result.nbytes >= FAR
+        for block in {0, outer // 2, outer - 1}:
+            rows = [np.ascontiguousarray(a[block].T) for a in (g, x)]
+            assert bits(result[block].T) == bits(call(*rows, 1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("n", [3, 10, 64, 1000, 40_000])
+def test_rows_past_the_caches(isa, dtype, n, rng):
+    outer = -(-FAR // (n * dtype.itemsize))
+    g, x = rng.standard_normal((2, outer, n), np.float32).astype(dtype)
+    for call in FORMS.values():
+        result = call(g, x, 1)
+        assert result.nbytes >= FAR
+        for part in (slice(0, 67), slice(outer // 2, outer // 2 + 67), slice(-67, None)):
+            assert bits(result[part]) == bits(call(g[part], x[part], 1))
