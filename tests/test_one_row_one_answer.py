@@ -146,7 +146,7 @@ FAR = 1 << 24  # bytes of a result that is written past the caches
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("n", "inner"), [(21, 1328), (21, 4099), (1500, 49), (1500, 1328)])
+@pytest.mark.parametrize(("n", "inner"), [(21, 4099), (1500, 49), (1500, 1328)])
 def test_columns_past_the_caches(isa, dtype, n, inner, rng):
     """There tiles are wider, are written row by row, and may be loaded twice."""
     outer = -(-FAR // (n * inner * dtype.itemsize))
@@ -160,7 +160,7 @@ def test_columns_past_the_caches(isa, dtype, n, inner, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("n", [3, 10, 64, 1000, 40_000])
+@pytest.mark.parametrize("n", [3, 64, 40_000])
 def test_rows_past_the_caches(isa, dtype, n, rng):
     outer = -(-FAR // (n * dtype.itemsize))
     g, x = rng.standard_normal((2, outer, n), np.float32).astype(dtype)
