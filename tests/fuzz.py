@@ -387,8 +387,9 @@ def check(data):
         return
     shape = expected.values.shape
     if problem.huge:
-        repeated = result[:1]
-        assert all(row.tobytes() == repeated.tobytes() for row in result), "rows that are the same differ"
+        plain = result.copy()
+        plain[np.isnan(plain)] = np.nan  # whatever its sign
+        assert all(row.tobytes() == plain[0].tobytes() for row in plain), "rows that are the same differ"
     result = result[tuple(slice(0, n) for n in shape)]
     right = expected.is_right(result)
     if not right.all():

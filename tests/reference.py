@@ -26,24 +26,29 @@ def _shifted(src, axis):
     return src - m, src == m
 
 
+def total(a, axis):
+    """The sum, in pairs: along any axis but the nearest, NumPy adds one to the other, and the errors add up too."""
+    return np.expand_dims(np.ascontiguousarray(np.moveaxis(a, axis, -1)).sum(-1), axis)
+
+
 def log_softmax(src, axis=-1, real=LONG):
     src = np.asarray(src, real)
     with np.errstate(all="ignore"):
         x, at_max = _shifted(src, axis)
-        others = np.where(at_max, 0, np.exp(x)).sum(axis, keepdims=True)
+        others = total(np.where(at_max, 0, np.exp(x)), axis)
         return x - np.log1p(others + (at_max.sum(axis, keepdims=True) - 1))
 
 
 def softmax(src, axis=-1, real=LONG):
     with np.errstate(all="ignore"):
         e = np.exp(_shifted(np.asarray(src, real), axis)[0])
-        return e / e.sum(axis, keepdims=True)
+        return e / total(e, axis)
 
 
 def backward_from_softmax(diff_dst, y, axis=-1, real=LONG):
     diff_dst = np.asarray(diff_dst, real)
     with np.errstate(all="ignore"):
-        return diff_dst - y * diff_dst.sum(axis, keepdims=True)
+        return diff_dst - y * total(diff_dst, axis)
 
 
 def backward_src(diff_dst, src, axis=-1):
@@ -58,7 +63,7 @@ def backward_dst(diff_dst, dst, axis=-1):
 def largest(diff_dst, y, axis=-1, real=LONG):
     """The largest number in the gradient's formula, of which the error is counted in units."""
     diff_dst = np.asarray(diff_dst, real)
-    product = y * diff_dst.sum(axis, keepdims=True)
+    product = y * total(diff_dst, axis)
     return np.maximum(np.maximum(np.abs(product), np.abs(diff_dst)), np.abs(diff_dst - product))
 
 
