@@ -105,29 +105,35 @@ cdef extern from "loops.h" nogil:
     void total_of_row_f32(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
     void total_of_row_f64(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
     Py_ssize_t exp_total_of_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride,
-                                    bint below, double* high, double* low, int type) noexcept
+                                    bint below, double* high, double* low, int type, const void* next,
+                                    float* next_max) noexcept
     Py_ssize_t exp_total_of_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride,
-                                    bint below, double* high, double* low, int type) noexcept
+                                    bint below, double* high, double* low, int type, const void* next,
+                                    double* next_max) noexcept
     float max_row_f32(const void* x, Py_ssize_t n, float max, int type) noexcept
     double max_row_f64(const void* x, Py_ssize_t n, double max, int type) noexcept
     Py_ssize_t exp_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, bint below,
-                           double* hi, double* lo, int type) noexcept
+                           double* hi, double* lo, int type, const void* next, float* next_max) noexcept
     float exp_one_f32(float x, float shift, float magic, float lo) noexcept
     Py_ssize_t exp_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, bint below,
-                           double* hi, double* lo, int type) noexcept
+                           double* hi, double* lo, int type, const void* next, double* next_max) noexcept
     double exp_one_f64(double x, double shift, double magic, double lo) noexcept
     void forward_row_f32(void* y, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
     void forward_row_f64(void* y, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
     void backward_of_exp_row_f32(
-        void* y, const void* g, const float* e, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
+        void* y, const void* g, const float* e, Py_ssize_t n, const float* of, Py_ssize_t stride, int type,
+        const void* next, double* next_hi, double* next_lo) noexcept
     void backward_of_exp_row_f64(
-        void* y, const void* g, const double* e, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
+        void* y, const void* g, const double* e, Py_ssize_t n, const double* of, Py_ssize_t stride, int type,
+        const void* next, double* next_hi, double* next_lo) noexcept
     bint set_dst_constants_f32(float* of, Py_ssize_t stride, double hi, double lo) noexcept
     bint set_dst_constants_f64(double* of, Py_ssize_t stride, double hi, double lo) noexcept
     void backward_dst_row_f32(void* y, const void* g, const void* x, Py_ssize_t n, const float* of,
-                              Py_ssize_t stride, double hi, double lo, int type) noexcept
+                              Py_ssize_t stride, double hi, double lo, int type, const void* next,
+                              double* next_hi, double* next_lo) noexcept
     void backward_dst_row_f64(void* y, const void* g, const void* x, Py_ssize_t n, const double* of,
-                              Py_ssize_t stride, double hi, double lo, int type) noexcept
+                              Py_ssize_t stride, double hi, double lo, int type, const void* next,
+                              double* next_hi, double* next_lo) noexcept
     void backward_src_row_f32(
         void* y, const void* g, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
     void backward_src_row_f64(
@@ -251,6 +257,7 @@ cdef enum:
     MOST_TOGETHER = 64          # rows at most
     SHORT_ROW = 64              # rows up to this length are short
     KEEP = 2048                 # the longest row that is kept, loaded, on the stack
+    LONG_ENOUGH = 2048          # bytes of a row that is read while the one before it is computed
     MIN_PART = 16384
     MAX_PARTS = 64
     MAX_LOOPS = 62
@@ -309,6 +316,9 @@ cdef struct Workspace:          # of one thread; doubles hold floats as well
     double exps_hi[TILE]        # as in Part
     double exps_lo[TILE]
     double ties[TILE]
+    double next_diff_dst_hi[MOST_TOGETHER]      # of the rows after those that are done together
+    double next_diff_dst_lo[MOST_TOGETHER]
+    double next_max[MOST_TOGETHER]
 
 
 # ---------------------------------------------------------------------------------------- load, store
@@ -704,6 +714,14 @@ cdef inline real max_of(const void* x, Py_ssize_t n, real max, int type, const r
         return max_row_f64(x, n, max, type)
 
 
+cdef inline void add_to_lanes(const void* x, Py_ssize_t n, double* hi, double* lo, int type,
+                              const real* like) noexcept nogil:
+    if real is float:
+        sum_row_f32(x, n, hi, lo, type)
+    else:
+        sum_row_f64(x, n, hi, lo, type)
+
+
 cdef inline Sum sum_part(
     const Line* line, int type, Py_ssize_t start, Py_ssize_t stop, const real* like
 ) noexcept nogil:
@@ -720,10 +738,7 @@ cdef inline Sum sum_part(
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         x = load_chunk(line, j, w, <real*> scratch)
-        if real is float:
-            sum_row_f32(x, w, hi, lo, type)
-        else:
-            sum_row_f64(x, w, hi, lo, type)
+        add_to_lanes(x, w, hi, lo, type, like)
     return row_sum(hi, lo, like)
 
 
@@ -746,14 +761,17 @@ cdef inline double max_part(
 
 
 cdef inline void exp_part(const Line* src, Form form, int type, Py_ssize_t start, Py_ssize_t stop, const real* of,
-                          Part* part, real* kept) noexcept nogil:
-    """Sum exp; `kept`, if any, gets it."""
+                          Part* part, real* kept, const Line* next, Part* next_part) noexcept nogil:
+    """Sum exp; `kept`, if any, gets it. Meanwhile find the maximum of this part of the next row, if any."""
     cdef real scratch[CHUNK]
+    cdef real next_scratch[CHUNK]
     cdef real exps[CHUNK]
     cdef double hi[LANES]
     cdef double lo[LANES]
     cdef Py_ssize_t b, j, w
     cdef const void* x
+    cdef const void* next_x = NULL
+    cdef real next_max = -INFINITY
     cdef real* e
     cdef bint below = form == LOG_SOFTMAX
     clear_lanes(hi)
@@ -766,50 +784,67 @@ cdef inline void exp_part(const Line* src, Form form, int type, Py_ssize_t start
         w = min(CHUNK, stop - j)
         x = load_chunk(src, j, w, <real*> scratch)
         e = kept + j if kept != NULL else <real*> exps
+        if next != NULL:
+            next_x = load_chunk(next, j, w, <real*> next_scratch)
         if real is float:
-            part.ties += exp_row_f32(e, x, w, of, 1, below, hi, lo, type)
+            part.ties += exp_row_f32(e, x, w, of, 1, below, hi, lo, type, next_x, &next_max)
         else:
-            part.ties += exp_row_f64(e, x, w, of, 1, below, hi, lo, type)
+            part.ties += exp_row_f64(e, x, w, of, 1, below, hi, lo, type, next_x, &next_max)
     part.exps = row_sum(hi, lo, of)
+    if next != NULL:
+        next_part.max = next_max
 
 
 cdef inline void write_chunk(Form form, void* y, const void* g, const void* x, const real* e, Py_ssize_t n,
-                             const real* of, Py_ssize_t stride, Sum diff_dst, int type) noexcept nogil:
-    """`e`, if any, is exp."""
+                             const real* of, Py_ssize_t stride, Sum diff_dst, int type, const void* next,
+                             double* hi, double* lo) noexcept nogil:
+    """`e`, if any, is exp. Meanwhile n elements of `next`, if any, are added to lanes."""
     if real is float:
         if form == LOG_SOFTMAX:
             forward_row_f32(y, x, n, of, stride, type)
         elif e != NULL:
-            backward_of_exp_row_f32(y, g, e, n, of, stride, type)
+            backward_of_exp_row_f32(y, g, e, n, of, stride, type, next, hi, lo)
         elif form == BACKWARD_DST:
-            backward_dst_row_f32(y, g, x, n, of, stride, diff_dst.hi, diff_dst.lo, type)
+            backward_dst_row_f32(y, g, x, n, of, stride, diff_dst.hi, diff_dst.lo, type, next, hi, lo)
         else:
             backward_src_row_f32(y, g, x, n, of, stride, type)
+            if next != NULL:
+                add_to_lanes(next, n, hi, lo, type, of)
     else:
         if form == LOG_SOFTMAX:
             forward_row_f64(y, x, n, of, stride, type)
         elif e != NULL:
-            backward_of_exp_row_f64(y, g, e, n, of, stride, type)
+            backward_of_exp_row_f64(y, g, e, n, of, stride, type, next, hi, lo)
         elif form == BACKWARD_DST:
-            backward_dst_row_f64(y, g, x, n, of, stride, diff_dst.hi, diff_dst.lo, type)
+            backward_dst_row_f64(y, g, x, n, of, stride, diff_dst.hi, diff_dst.lo, type, next, hi, lo)
         else:
             backward_src_row_f64(y, g, x, n, of, stride, type)
+            if next != NULL:
+                add_to_lanes(next, n, hi, lo, type, of)
 
 
 cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* src, char* out, Py_ssize_t start,
-                            Py_ssize_t stop, const real* of, Sum sum, const real* kept,
-                            bint streamed) noexcept nogil:
+                            Py_ssize_t stop, const real* of, Sum sum, const real* kept, bint streamed,
+                            const Line* next, Part* next_part) noexcept nogil:
+    """The results. Meanwhile sum this part of the next row's diff_dst, if any."""
     cdef real src_scratch[CHUNK]
     cdef real diff_dst_scratch[CHUNK]
-    cdef real scratch[CHUNK]
+    cdef real next_scratch[CHUNK]
+    cdef real result[CHUNK + LANES]
+    cdef real* scratch = <real*> next_line(<real*> result)
+    cdef double hi[LANES]
+    cdef double lo[LANES]
     cdef Py_ssize_t b, j, w
     cdef const void* g = NULL
     cdef const void* x = NULL
+    cdef const void* next_g = NULL
     cdef const real* e = NULL
     cdef char* at
     cdef bint as_it_is = is_ready(p, &p.out, of)
     # Elements are computed again where dst was out of range, so it must not be written over what it is read from.
     cdef bint direct = as_it_is and not streamed and out != src.data and out != diff_dst.data
+    clear_lanes(hi)
+    clear_lanes(lo)
     for b in range(blocks(stop - start, CHUNK)):
         if src.stopped[0]:
             break
@@ -821,14 +856,18 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
             x = load_chunk(src, j, w, <real*> src_scratch)
         if p.form != LOG_SOFTMAX:
             g = load_chunk(diff_dst, j, w, <real*> diff_dst_scratch)
+        if next != NULL:
+            next_g = load_chunk(next, j, w, <real*> next_scratch)
         at = out + j * p.out.n
-        write_chunk(p.form, at if direct else <char*> scratch, g, x, e, w, of, 1, sum, p.type)
+        write_chunk(p.form, at if direct else <char*> scratch, g, x, e, w, of, 1, sum, p.type, next_g, hi, lo)
         if as_it_is and streamed:
             stream_copy(at, <const void*> scratch, w * p.out.itemsize)
         elif as_it_is and not direct:
             memcpy(at, <const void*> scratch, w * p.out.itemsize)
         elif not direct:
             store(&p.out, at, p.out.n, w, <const real*> scratch)
+    if next != NULL:
+        next_part.diff_dst = row_sum(hi, lo, of)
 
 
 cdef inline void reduce_part(const Problem* p, const Line* diff_dst, const Line* src, Py_ssize_t start,
@@ -879,33 +918,47 @@ cdef inline void set_row(Form form, real* of, const Row* row) noexcept nogil:
         set_constants(of, 1, row)
 
 
-cdef void one_row(const Problem* p, Py_ssize_t index, Workspace* w, const real* like) noexcept nogil:
+cdef void one_row(const Problem* p, Py_ssize_t index, Part* parts, bint reduced, Part* next_parts, Workspace* w,
+                  const real* like) noexcept nogil:
+    """Compute a row, whose parts may be reduced already; meanwhile reduce those of the next, if it is wanted."""
     cdef double keep_diff_dst[KEEP]
     cdef double keep_src[KEEP]
     cdef double keep_exp[KEEP]
     cdef real* kept = NULL
     cdef real of[CONSTANTS]
-    cdef Part parts[MAX_PARTS]
     cdef Row row
     cdef Py_ssize_t length = part_length(p.n), count = blocks(p.n, length), i
     cdef Line src = line_at(p, &p.src, index, <real*> keep_src), diff_dst = src
+    cdef Line of_next_src, of_next_diff_dst
+    cdef Line* next_src = NULL
+    cdef Line* next_diff_dst = NULL
+    cdef char* out = locate(p, &p.out, index)
     if p.form != LOG_SOFTMAX:
         diff_dst = line_at(p, &p.diff_dst, index, <real*> keep_diff_dst)
     if p.form == BACKWARD_SRC and p.n <= KEEP:
         kept = <real*> keep_exp
     elif p.form == BACKWARD_SRC and p.n <= STAGE:
         kept = <real*> w.src                # all that rows take of a workspace
+    if next_parts != NULL and p.form != BACKWARD_DST:
+        of_next_src = line_at(p, &p.src, index + 1, <real*> NULL)
+        next_src = &of_next_src
+    if next_parts != NULL and p.form != LOG_SOFTMAX:
+        of_next_diff_dst = line_at(p, &p.diff_dst, index + 1, <real*> NULL)
+        next_diff_dst = &of_next_diff_dst
     for i in range(count):
-        reduce_part(p, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
+        if not reduced:
+            reduce_part(p, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
     begin_from_parts(p, &row, parts, count, like)
     set_row(p.form, <real*> of, &row)
     if p.form != BACKWARD_DST:
         for i in range(count):
-            exp_part(&src, p.form, p.type, i * length, min(p.n, (i + 1) * length), <const real*> of, &parts[i], kept)
+            exp_part(&src, p.form, p.type, i * length, min(p.n, (i + 1) * length), <const real*> of, &parts[i], kept,
+                     next_src, next_parts + i)
         finish_from_parts(p, &row, parts, count, like)
         set_row(p.form, <real*> of, &row)
-    write_part(p, &diff_dst, &src, locate(p, &p.out, index), 0, p.n, <const real*> of, row.diff_dst, kept,
-               p.out.far)
+    for i in range(count):
+        write_part(p, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), <const real*> of, row.diff_dst,
+                   kept, p.out.far, next_diff_dst, next_parts + i)
     stream_end()
 
 
@@ -955,23 +1008,34 @@ cdef bint some_short_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, 
     return True
 
 
-cdef void one_by_one(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w, bint direct,
-                     const real* like) noexcept nogil:
-    """Compute `count` rows, to where they go or to w.result; only their constants are computed side by side."""
+cdef void one_by_one(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint reduced, Py_ssize_t next_count,
+                     Workspace* w, bint direct, const real* like) noexcept nogil:
+    """Compute `count` rows, to where they go or to w.result; only their constants are computed side by side.
+
+    The rows may be reduced already; meanwhile `next_count` of those after them are.
+    """
     cdef real* constants = <real*> w.constants
     cdef real* e = NULL
     cdef const real* of
     cdef Py_ssize_t n = p.n, r, bytes = n * p.out.itemsize
     cdef Py_ssize_t room = blocks(n, 4 * LANES) * 4 * LANES            # see exp_row
-    cdef const char* g
     cdef const char* x
+    cdef const char* g
+    cdef const char* next
     cdef char* y
+    cdef real next_max
+    cdef double hi[LANES]
+    cdef double lo[LANES]
+    cdef Sum sum
     cdef bint forward = p.form == LOG_SOFTMAX
     for r in range(count):
         if p.form != BACKWARD_DST:
-            constants[OF_MAX * OF_STRIDE + r] = max_of(locate(p, &p.src, first + r), n, -INFINITY, p.type, like)
+            constants[OF_MAX * OF_STRIDE + r] = <real> w.next_max[r] if reduced else max_of(
+                locate(p, &p.src, first + r), n, -INFINITY, p.type, like)
         if forward:
             w.diff_dst_hi[r] = w.diff_dst_lo[r] = 0
+        elif reduced:
+            w.diff_dst_hi[r], w.diff_dst_lo[r] = w.next_diff_dst_hi[r], w.next_diff_dst_lo[r]
         elif real is float:
             total_of_row_f32(locate(p, &p.diff_dst, first + r), n, w.diff_dst_hi + r, w.diff_dst_lo + r, p.type)
         else:
@@ -982,28 +1046,39 @@ cdef void one_by_one(const Problem* p, Py_ssize_t first, Py_ssize_t count, Works
             of = constants + r
             e = <real*> w.src + (0 if forward else r * room)
             x = locate(p, &p.src, first + r)
+            next = locate(p, &p.src, first + count + r) if r < next_count else NULL
+            next_max = -INFINITY
             if real is float:
-                w.ties[r] = exp_total_of_row_f32(e, x, n, of, OF_STRIDE, forward, w.exps_hi + r, w.exps_lo + r, p.type)
+                w.ties[r] = exp_total_of_row_f32(
+                    e, x, n, of, OF_STRIDE, forward, w.exps_hi + r, w.exps_lo + r, p.type, next, &next_max)
             else:
-                w.ties[r] = exp_total_of_row_f64(e, x, n, of, OF_STRIDE, forward, w.exps_hi + r, w.exps_lo + r, p.type)
+                w.ties[r] = exp_total_of_row_f64(
+                    e, x, n, of, OF_STRIDE, forward, w.exps_hi + r, w.exps_lo + r, p.type, next, &next_max)
+            w.next_max[r] = next_max
         finish_rows(p.form, w, count, like)
     for r in range(count):
         of = constants + r
         x = locate(p, &p.src, first + r)
         g = locate(p, &p.diff_dst, first + r)
-        if p.src.far:
+        next = locate(p, &p.diff_dst, first + count + r) if r < next_count and not forward else NULL
+        if next == NULL and p.src.far:
             prefetch(x + count * p.src.outer, n * p.src.itemsize)
-        if p.diff_dst.far:
+        if next == NULL and p.diff_dst.far:
             prefetch(g + count * p.diff_dst.outer, n * p.diff_dst.itemsize)
+        clear_lanes(hi)
+        clear_lanes(lo)
         if p.form == BACKWARD_SRC:
             e = <real*> w.src + r * room
         y = locate(p, &p.out, first + r) if direct else <char*> w.result + r * bytes
-        write_chunk(p.form, y, g, x, e, n, of, OF_STRIDE, Sum(w.diff_dst_hi[r], w.diff_dst_lo[r]), p.type)
+        write_chunk(p.form, y, g, x, e, n, of, OF_STRIDE, Sum(w.diff_dst_hi[r], w.diff_dst_lo[r]), p.type, next, hi, lo)
+        if next != NULL:
+            sum = row_sum(hi, lo, like)
+            w.next_diff_dst_hi[r], w.next_diff_dst_lo[r] = sum.hi, sum.lo
 
 
-cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w,
-                    const real* like) noexcept nogil:
-    """`count` short rows that can be computed on where they lie: their constants are computed side by side."""
+cdef bint some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint reduced, Py_ssize_t next_count,
+                    Workspace* w, const real* like) noexcept nogil:
+    """`count` short rows that can be computed on where they lie. Whether the `next_count` after them are reduced."""
     cdef Py_ssize_t r, bytes = p.n * p.out.itemsize
     cdef char* y
     cdef bint done = False, in_double = sizeof(real) == sizeof(double)
@@ -1014,9 +1089,10 @@ cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Worksp
         else:
             done = some_short_rows(p, first, count, w, <char*> w.result, bytes, like)
     if not done:
-        one_by_one(p, first, count, w, direct, like)
+        one_by_one(p, first, count, reduced, next_count, w, direct, like)
+    reduced = not done and next_count > 0
     if direct:
-        return
+        return reduced
     # Rows that are adjacent go together, for only whole cache lines stream.
     if p.out.outer == bytes and first % p.outer + count <= p.outer:
         bytes, count = count * bytes, 1
@@ -1027,6 +1103,7 @@ cdef void some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Worksp
         else:
             memcpy(y, <const char*> w.result + r * bytes, bytes)
     stream_end()
+    return reduced
 
 
 cdef void split_row(const Problem* p, Py_ssize_t index, int threads, const real* like) noexcept nogil:
@@ -1045,38 +1122,52 @@ cdef void split_row(const Problem* p, Py_ssize_t index, int threads, const real*
     set_row(p.form, <real*> of, &row)
     if p.form != BACKWARD_DST:
         for i in prange(count, schedule="static", num_threads=threads):
-            exp_part(&src, p.form, p.type, i * length, min(p.n, (i + 1) * length), constants, &parts[i], <real*> NULL)
+            exp_part(&src, p.form, p.type, i * length, min(p.n, (i + 1) * length), constants, &parts[i], <real*> NULL,
+                     <const Line*> NULL, <Part*> NULL)
         finish_from_parts(p, &row, parts, count, like)
         set_row(p.form, <real*> of, &row)
     for i in prange(count, schedule="static", num_threads=threads):
         write_part(p, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), constants, row.diff_dst,
-                   <const real*> NULL, p.out.far)
+                   <const real*> NULL, p.out.far, <const Line*> NULL, <Part*> NULL)
         stream_end()
 
 
-cdef inline void rows_from(const Problem* p, Py_ssize_t first, Py_ssize_t count, Py_ssize_t together,
-                           Workspace* workspace, const real* like) noexcept nogil:
-    if p.stopped:
-        return
-    if together > 1:
-        some_rows(p, first, min(together, count - first), workspace, like)
-    else:
-        one_row(p, first, workspace, like)
+cdef void share_of_rows(const Problem* p, Py_ssize_t first, Py_ssize_t last, Py_ssize_t together,
+                        Workspace* workspace, const real* like) noexcept nogil:
+    """Rows first to last - 1, `together` of them at a time."""
+    cdef Part parts[2][MAX_PARTS]
+    # A row is read while the one before it is computed, or memory and arithmetic would wait for each other. With 16-bit
+    # elements or near ones of the dst form there is little to wait for.
+    cdef bint ahead = p.type == ITEM_REAL and (p.n > KEEP or (
+        p.n * p.src.itemsize >= LONG_ENOUGH and is_ready(p, &p.src, like) and is_ready(p, &p.diff_dst, like)
+        and (p.form != BACKWARD_DST or p.diff_dst.far)))
+    cdef bint reduced = False
+    cdef Part* next_parts
+    cdef Py_ssize_t i = first, count, next_count
+    while i < last and not p.stopped:
+        count = min(together, last - i)
+        next_count = min(together, last - i - count) if ahead else 0
+        if together > 1:
+            reduced = some_rows(p, i, count, reduced, next_count, workspace, like)
+        else:
+            next_parts = parts[(i + 1) % 2] if next_count else NULL
+            one_row(p, i, parts[i % 2], reduced, next_parts, workspace, like)
+            reduced = next_count > 0
+        i += count
 
 
 cdef void rows(const Problem* p, Py_ssize_t count, Py_ssize_t together, Workspace* workspaces, int threads,
                const real* like) noexcept nogil:
-    """`together` of them at a time."""
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, shares = blocks(count, together)
     if count < threads and p.n > MIN_PART:
         for i in range(count):
             split_row(p, i, threads, like)
     elif threads > 1:
-        for i in prange(blocks(count, together), schedule="static", num_threads=threads):
-            rows_from(p, i * together, count, together, workspaces + threadid(), like)
+        for i in prange(threads, schedule="static", num_threads=threads):
+            share_of_rows(p, shares * i // threads * together, min(count, shares * (i + 1) // threads * together),
+                          together, workspaces + i, like)
     else:                                   # a team of one costs as much as a small problem
-        for i in range(blocks(count, together)):
-            rows_from(p, i * together, count, together, workspaces, like)
+        share_of_rows(p, 0, count, together, workspaces, like)
 
 
 # --------------------------------------------------------------------------------------------- columns
@@ -1569,7 +1660,7 @@ cdef int walk(Problem* p, int threads) except -1:
         elif p.type != ITEM_REAL:           # rows compute on them as they are
             turned_row -= turned_row // 4
     by_columns = count >= FEW_COLUMNS and (p.n <= turned_row or not along)
-    if not by_columns and adjacent and native and p.n <= TOGETHER // 2:
+    if not by_columns and adjacent and native and p.n <= (TOGETHER // 4 if p.type == ITEM_REAL else TOGETHER // 2):
         together = max(1, min(min(TOGETHER // p.n, <Py_ssize_t> MOST_TOGETHER), blocks(count, threads)))
     if by_columns and p.inner < FEW_NEIGHBOURS and p.inner < p.outer:
         p.outer, p.inner = p.inner, p.outer

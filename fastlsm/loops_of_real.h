@@ -107,17 +107,67 @@ ALWAYS_INLINE void NAME(fill)(VECTOR *room, VECTOR with, int count)
 /* Elements up to the first address that stores of a row to `at` and on should begin at, not to cross cache lines. */
 #define UNALIGNED(at) (ptrdiff_t)(-(uintptr_t)(at) % BYTES(AT(FEW)) / BYTES(1))
 
+/* The sum of a row, to its lanes. */
+ALWAYS_INLINE void NAME(add_to_lanes_typed)(f64_vector *hi, f64_vector *lo, VECTOR x, int k, int type)
+{
+#if MANTISSA == 23
+    if (type == ITEM_BF16) {
+        add_to_halves_of_lanes(hi, x, k);
+        return;
+    }
+#endif
+    (void)type;
+    NAME(add_to_lanes)(hi, lo, x, k);
+}
+
+/* The elements in whole vectors; how many those are. */
+ALWAYS_INLINE ptrdiff_t NAME(sum_loop)(const void *x, ptrdiff_t n, f64_vector *hi, f64_vector *lo, int type)
+{
+    ptrdiff_t i = 0;
+    for (; i + AT(ROUND) <= n; i += AT(ROUND))
+        if (type == ITEM_REAL)
+            NAME(add_row)(hi, lo, (const REAL *)x + i, LANE_VECTORS);
+        else
+            for (int k = 0; k < ROUND; k++)
+                NAME(add_to_lanes_typed)(hi, lo, LOAD(SKIP(x, i), k), k, type);
+    if (type == ITEM_REAL) {
+        NAME(add_row)(hi, lo, (const REAL *)x + i, (n - i) / WIDTH_F64);
+        i += (n - i) / WIDTH_F64 * WIDTH_F64;
+    }
+    return i;
+}
+
+ALWAYS_INLINE void NAME(sum_typed)(const void *x, ptrdiff_t n, double *hi, double *lo, int type)
+{
+    f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
+    take_lanes(his, hi, type == ITEM_BF16);
+    take_lanes(los, lo, 0);
+    ptrdiff_t i = NAME(sum_loop)(x, n, his, los, type);
+    put_lanes(hi, his, type == ITEM_BF16);
+    put_lanes(lo, los, 0);
+    for (; i < n; i++)
+        NAME(add_to_lane)(hi, lo, NAME(load_one)(x, i, type), i % LANE_COUNT);
+}
+
+static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, int type)
+{
+    FOR_EACH_TYPE(NAME(sum_typed)(x, n, hi, lo, type))
+}
+
 /* A loop over n elements of `step`, which computes `count` vectors of y from those of g and x: several at a time, then
  * as few as there are. Before the first and after the last whole vectors, elements are computed twice, which is why y must
- * not lie where g or x does, or if that can not be the last in vectors of their own. */
-#define LOOP(step, again) \
+ * not lie where g or x does, or if that can not be the last in vectors of their own. `meanwhile` goes with each whole
+ * step. */
+#define LOOP(step, again, meanwhile) \
     ptrdiff_t i = 0; \
     if (!columns && again && n >= 4 * LIMIT(STEP) && UNALIGNED(y)) { \
         step(y, g, x, of, FEW); \
         i = UNALIGNED(y); \
     } \
-    for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) \
+    for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) { \
         step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * columns, LIMIT(TOGETHER)); \
+        meanwhile; \
+    } \
     for (; i + AT(FEW) <= n; i += AT(FEW)) \
         step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * columns, FEW); \
     if (i < n && again && n >= AT(FEW)) { \
@@ -132,6 +182,24 @@ ALWAYS_INLINE void NAME(fill)(VECTOR *room, VECTOR with, int count)
         step(rest[2], rest[0], rest[1], of + i * columns, FEW); \
         memcpy(SKIP(y, i), rest[2], BYTES(n - i)); \
     }
+
+/* Meanwhile, add the elements of `next` to lanes: `ahead` of them are added. */
+#define LANES_OF_NEXT \
+    f64_vector his[LANE_VECTORS], los[LANE_VECTORS]; \
+    ptrdiff_t ahead = 0; \
+    if (next) { \
+        take_lanes(his, hi, type == ITEM_BF16); \
+        take_lanes(los, lo, 0); \
+    }
+#define REST_OF_NEXT \
+    if (next) { \
+        put_lanes(hi, his, type == ITEM_BF16); \
+        put_lanes(lo, los, 0); \
+        NAME(sum_typed)(SKIP(next, ahead), n - ahead, hi, lo, type); \
+    }
+#define SUM_NEXT \
+    if (next) \
+        ahead += NAME(sum_loop)(SKIP(next, ahead), LIMIT(STEP), his, los, type)
 
 /* k = round(x / ln 2), in the last bits of t and in r; x is then x - k LN_2_HIGH, exactly. */
 #define REDUCE(magic) \
@@ -184,14 +252,16 @@ ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, cons
     NAME(store_typed)(y, r, type, count);
 }
 
-/* Is there a dst that exceeds DST_HI? */
+/* Is there a dst that exceeds DST_HI? n elements of `next`, if any, are added to lanes. */
 ALWAYS_INLINE int NAME(dst_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                 int columns, int type)
+                                 int columns, int type, const void *next, double *hi, double *lo)
 {
     VECTOR top = SPLAT(LIMIT(DST_LO));
+    LANES_OF_NEXT
 #define STEP(y, g, x, of, count) NAME(dst_step)(y, g, x, of, stride, columns, type, &top, count)
-    LOOP(STEP, 1)
+    LOOP(STEP, 1, SUM_NEXT)
 #undef STEP
+    REST_OF_NEXT
     return any((u64_vector)(top > SPLAT(LIMIT(DST_HI))));
 }
 
@@ -219,10 +289,10 @@ static inline int NAME(set_dst_constants)(REAL *of, ptrdiff_t stride, double hi,
 }
 
 static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                   double hi, double lo, int type)
+                                   double hi, double lo, int type, const void *next, double *next_hi, double *next_lo)
 {
     int found = 0;
-    FOR_EACH_TYPE(found = NAME(dst_loop)(y, g, x, n, of, stride, 0, type))
+    FOR_EACH_TYPE(found = NAME(dst_loop)(y, g, x, n, of, stride, 0, type, next, next_hi, next_lo))
     if (found || NAME(is_extreme)(hi))
         NAME(mend_dst)(y, g, x, n, &hi, &lo, 0, type);
 }
@@ -230,7 +300,7 @@ static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdif
 static void NAME(backward_dst_columns)(REAL *y, const REAL *g, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
                                        const double *hi, const double *lo, int extreme)
 {
-    if (NAME(dst_loop)(y, g, x, n, of, stride, 1, ITEM_REAL) || extreme)
+    if (NAME(dst_loop)(y, g, x, n, of, stride, 1, ITEM_REAL, NULL, NULL, NULL) || extreme)
         NAME(mend_dst)(y, g, x, n, hi, lo, 1, ITEM_REAL);
 }
 
@@ -260,7 +330,7 @@ ALWAYS_INLINE void NAME(src_loop)(void *y, const void *g, const void *x, ptrdiff
                                   int columns, int type)
 {
 #define STEP(y, g, x, of, count) NAME(src_step)(y, g, x, of, stride, columns, type, count)
-    LOOP(STEP, 1)
+    LOOP(STEP, 1, )
 #undef STEP
 }
 
@@ -286,24 +356,26 @@ ALWAYS_INLINE void NAME(of_exp_step)(void *y, const void *g, const REAL *e, cons
 }
 
 ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                     int columns, int type)
+                                     int columns, int type, const void *next, double *hi, double *lo)
 {
     const void *x = g;
+    LANES_OF_NEXT
 #define STEP(y, g, x, of, count) NAME(of_exp_step)(y, g, e + i, of, stride, columns, type, count)
-    LOOP(STEP, type != ITEM_BF16)           /* whose pairs of vectors in e begin where they began */
+    LOOP(STEP, type != ITEM_BF16, SUM_NEXT) /* whose pairs of vectors in e begin where they began */
 #undef STEP
+    REST_OF_NEXT
 }
 
 static void NAME(backward_of_exp_row)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                      int type)
+                                      int type, const void *next, double *next_hi, double *next_lo)
 {
-    FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, stride, 0, type))
+    FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, stride, 0, type, next, next_hi, next_lo))
 }
 
 static void NAME(backward_of_exp_columns)(REAL *y, const REAL *g, const REAL *e, ptrdiff_t n, const REAL *of,
                                           ptrdiff_t stride)
 {
-    NAME(of_exp_loop)(y, g, e, n, of, stride, 1, ITEM_REAL);
+    NAME(of_exp_loop)(y, g, e, n, of, stride, 1, ITEM_REAL, NULL, NULL, NULL);
 }
 
 /* dst = (src - m) - L */
@@ -320,7 +392,7 @@ ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const
 {
     const void *g = x;
 #define STEP(y, g, x, of, count) NAME(forward_step)(y, x, of, stride, columns, type, count)
-    LOOP(STEP, 1)
+    LOOP(STEP, 1, )
 #undef STEP
 }
 
@@ -332,53 +404,6 @@ static void NAME(forward_row)(void *y, const void *x, ptrdiff_t n, const REAL *o
 static void NAME(forward_columns)(REAL *y, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride)
 {
     NAME(forward_loop)(y, x, n, of, stride, 1, ITEM_REAL);
-}
-
-/* The sum of a row, to its lanes. */
-ALWAYS_INLINE void NAME(add_to_lanes_typed)(f64_vector *hi, f64_vector *lo, VECTOR x, int k, int type)
-{
-#if MANTISSA == 23
-    if (type == ITEM_BF16) {
-        add_to_halves_of_lanes(hi, x, k);
-        return;
-    }
-#endif
-    (void)type;
-    NAME(add_to_lanes)(hi, lo, x, k);
-}
-
-/* The elements in whole vectors; how many those are. */
-ALWAYS_INLINE ptrdiff_t NAME(sum_loop)(const void *x, ptrdiff_t n, f64_vector *hi, f64_vector *lo, int type)
-{
-    ptrdiff_t i = 0;
-    for (; i + AT(ROUND) <= n; i += AT(ROUND))
-        if (type == ITEM_REAL)
-            NAME(add_row)(hi, lo, (const REAL *)x + i, LANE_VECTORS);
-        else
-            for (int k = 0; k < ROUND; k++)
-                NAME(add_to_lanes_typed)(hi, lo, LOAD(SKIP(x, i), k), k, type);
-    if (type == ITEM_REAL) {
-        NAME(add_row)(hi, lo, (const REAL *)x + i, (n - i) / WIDTH_F64);
-        i += (n - i) / WIDTH_F64 * WIDTH_F64;
-    }
-    return i;
-}
-
-ALWAYS_INLINE void NAME(sum_typed)(const void *x, ptrdiff_t n, double *hi, double *lo, int type)
-{
-    f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
-    take_lanes(his, hi, type == ITEM_BF16);
-    take_lanes(los, lo, 0);
-    ptrdiff_t i = NAME(sum_loop)(x, n, his, los, type);
-    put_lanes(hi, his, type == ITEM_BF16);
-    put_lanes(lo, los, 0);
-    for (; i < n; i++)
-        NAME(add_to_lane)(hi, lo, NAME(load_one)(x, i, type), i % LANE_COUNT);
-}
-
-static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, int type)
-{
-    FOR_EACH_TYPE(NAME(sum_typed)(x, n, hi, lo, type))
 }
 
 ALWAYS_INLINE void NAME(fold_typed)(double *high, double *low, f64_vector *his, f64_vector *los, int type)
@@ -515,17 +540,23 @@ ALWAYS_INLINE void NAME(add_exps)(f64_vector *hi, f64_vector *lo, const REAL *e,
 #endif
 }
 
-/* e has room for a multiple of LIMIT(STEP). */
+/* e has room for a multiple of LIMIT(STEP). *next_max becomes the maximum of `next`, if any, and itself. */
 ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below,
-                                       f64_vector *hi, f64_vector *lo, int type)
+                                       f64_vector *hi, f64_vector *lo, int type, const void *next, REAL *next_max)
 {
     BITS ties = {0};
+    VECTOR top = SPLAT(next ? *next_max : 0);
     ptrdiff_t i = 0, added = 0;
     for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) {
+        if (next)
+            for (int k = 0; k < LIMIT(TOGETHER); k++)
+                top = NAME(max_vector)(LOAD(SKIP(next, i), k), top);
         NAME(exp_step)(e + i, SKIP(x, i), of, stride, below, &ties, type, LIMIT(TOGETHER));
         for (; added < i; added += LIMIT(STEP))         /* what the step before has stored */
             NAME(add_exps)(hi, lo, e + added, type, LIMIT(TOGETHER));
     }
+    if (next)
+        *next_max = NAME(max_loop)(SKIP(next, i), n - i, NAME(max_across)(top), type);
     for (; i < n; i += AT(ROUND)) {         /* the last may have to be filled up: exp(-inf) is 0, and adding 0 changes no bit */
         VECTOR rest[LIMIT(TOGETHER)];
         const void *from = SKIP(x, i);
@@ -542,40 +573,41 @@ ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, cons
 }
 
 ALWAYS_INLINE ptrdiff_t NAME(exp_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below,
-                                        double *hi, double *lo, int type)
+                                        double *hi, double *lo, int type, const void *next, REAL *next_max)
 {
     f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
     take_lanes(his, hi, type == ITEM_BF16);
     take_lanes(los, lo, 0);
-    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type)
-                           : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type);
+    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type, next, next_max)
+                           : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type, next, next_max);
     put_lanes(hi, his, type == ITEM_BF16);
     put_lanes(lo, los, 0);
     return ties;
 }
 
 static ptrdiff_t NAME(exp_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, double *hi,
-                               double *lo, int type)
+                               double *lo, int type, const void *next, REAL *next_max)
 {
-    FOR_EACH_TYPE(return NAME(exp_typed)(e, x, n, of, stride, below, hi, lo, type))
+    FOR_EACH_TYPE(return NAME(exp_typed)(e, x, n, of, stride, below, hi, lo, type, next, next_max))
     return 0;
 }
 
 /* The same of a row that is no longer than a part: to the sum's two halves. */
 ALWAYS_INLINE ptrdiff_t NAME(exp_total_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                              int below, double *high, double *low, int type)
+                                              int below, double *high, double *low, int type, const void *next,
+                                              REAL *next_max)
 {
     f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
-    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type)
-                           : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type);
+    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type, next, next_max)
+                           : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type, next, next_max);
     NAME(fold_typed)(high, low, his, los, type);
     return ties;
 }
 
 static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below,
-                                        double *high, double *low, int type)
+                                        double *high, double *low, int type, const void *next, REAL *next_max)
 {
-    FOR_EACH_TYPE(return NAME(exp_total_typed)(e, x, n, of, stride, below, high, low, type))
+    FOR_EACH_TYPE(return NAME(exp_total_typed)(e, x, n, of, stride, below, high, low, type, next, next_max))
     return 0;
 }
 
@@ -626,6 +658,9 @@ static void NAME(exp_columns)(REAL *e, const REAL *x, ptrdiff_t n, const REAL *o
 #undef ROUND
 #undef UNALIGNED
 #undef LOOP
+#undef LANES_OF_NEXT
+#undef SUM_NEXT
+#undef REST_OF_NEXT
 #undef REDUCE
 #undef FOR_EACH_TYPE
 #undef REAL
