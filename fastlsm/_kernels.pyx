@@ -17,10 +17,12 @@ B. Load, compute, store. `load_into` and `store` know dtypes and strides, decide
    arithmetic's type already is used where it lies. The loops are in loops.h, in vectors.
 
 C. Two walks. *rows*: vectors run along the axis, a row after the other, or some short ones together, their
-   constants in vectors too; one long row is cut into parts, for all threads. *columns*: vectors run across
-   neighbouring rows, a tile of them after the other, for an axis that is not the nearest in memory, and for very
-   short rows, which are turned (turn.h) on loading. Scratch begins at a cache line, and tiles end where `inner`
-   does: a vector that lies in two lines takes twice as long.
+   constants in vectors too; one long row is cut into parts, for all threads. While a row is computed, the maximum
+   and the sum of the next are found: what memory and arithmetic do at the same time costs once. Very short rows
+   that are adjacent are turned (turn.h) for what runs along the axis, and written as one run of elements.
+   *columns*: vectors run across neighbouring rows, a tile of them after the other, for an axis that is not the
+   nearest in memory, and for very short rows apart, which are turned on loading and on storing. Scratch begins at
+   a cache line, and tiles end where `inner` does: a vector that lies in two lines takes twice as long.
 
 D. The same bits in both walks, on every instruction set, with any number of threads. A row is cut into
    parts at places that depend on n alone (`part_length`). In a part, element j is added to lane j % 16;
@@ -70,7 +72,7 @@ cdef extern from "half.h" nogil:
 
 cdef extern from "vectors.h" nogil:
     enum:
-        MASKED_VECTORS
+        MASKED_VECTORS, QUICK_PICK
     void f32_from_f16_block(float*, const f16*, Py_ssize_t) noexcept
     void f16_from_f32_block(f16*, const float*, Py_ssize_t) noexcept
 
@@ -166,6 +168,20 @@ cdef extern from "loops.h" nogil:
                          int type) noexcept
     void forward_rows_f32(void* y, Py_ssize_t y_pitch, const void* x, Py_ssize_t x_pitch, Py_ssize_t rows, Py_ssize_t n,
                           const float* of, Py_ssize_t stride, int type) noexcept
+    void set_pattern_f32(void* pattern, Py_ssize_t n) noexcept
+    void set_pattern_f64(void* pattern, Py_ssize_t n) noexcept
+    bint set_dst_factors_f32(
+        float* of, Py_ssize_t stride, const double* hi, const double* lo, Py_ssize_t rows) noexcept
+    bint set_dst_factors_f64(
+        double* of, Py_ssize_t stride, const double* hi, const double* lo, Py_ssize_t rows) noexcept
+    bint dst_flat_f32(void* y, const void* g, const void* x, Py_ssize_t rows, Py_ssize_t n, const float* of,
+                      Py_ssize_t stride, const void* pattern, bint ahead, int type) noexcept
+    bint dst_flat_f64(void* y, const void* g, const void* x, Py_ssize_t rows, Py_ssize_t n, const double* of,
+                      Py_ssize_t stride, const void* pattern, bint ahead, int type) noexcept
+    void forward_flat_f32(void* y, const void* x, Py_ssize_t rows, Py_ssize_t n, const float* of, Py_ssize_t stride,
+                          const void* pattern, bint ahead, int type) noexcept
+    void forward_flat_f64(void* y, const void* x, Py_ssize_t rows, Py_ssize_t n, const double* of, Py_ssize_t stride,
+                          const void* pattern, bint ahead, int type) noexcept
     void max_columns_f32(float* max, const float* x, Py_ssize_t n, Py_ssize_t pitch) noexcept
     void sum_rows_f64(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi,
                       double* lo, int type) noexcept
@@ -256,6 +272,8 @@ cdef enum:
     TOGETHER = 4096             # elements of short rows that are done together, in
     MOST_TOGETHER = 64          # rows at most
     SHORT_ROW = 64              # rows up to this length are short
+    FLAT_ROW = 47               # adjacent rows up to this length are gone through as one run, at most
+    FLAT_TOGETHER = 2048        # elements of such a run
     KEEP = 2048                 # the longest row that is kept, loaded, on the stack
     LONG_ENOUGH = 2048          # bytes of a row that is read while the one before it is computed
     MIN_PART = 16384
@@ -278,6 +296,7 @@ cdef struct Problem:
     Form form
     volatile bint stopped       # the call is to end at once; what is written does not matter any more
     int type                    # the elements that rows compute on where they lie, if all are adjacent: loops.h
+    bint flat                   # rows are adjacent, and so short that they are gone through as one run
     bint wide                   # columns are far, and run along memory: in long runs, processors read ahead themselves
     Py_ssize_t outer, n, inner  # extents
     int ndim                    # axes outside `outer` that could not be merged into it, and
@@ -310,6 +329,7 @@ cdef struct Workspace:          # of one thread; doubles hold floats as well
     double flat[SLAB]
     double lanes[LANES * TILE]  # of LANES columns, then those of the next; of double hi, from the middle on lo
     double constants[CONSTANTS * OF_STRIDE]     # as loops.h has them
+    double pattern[FLAT_ROW * LANES]    # of flat rows (flat_rows_of_real.h)
     double boost[TILE]          # as in Row
     double diff_dst_hi[TILE]
     double diff_dst_lo[TILE]
@@ -962,6 +982,74 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Part* parts, bint reduced,
     stream_end()
 
 
+cdef inline void turn_rows(const Operand* op, const char* at, Py_ssize_t n, Py_ssize_t count, real* to,
+                           Py_ssize_t pitch, Workspace* w) noexcept nogil:
+    cdef Py_ssize_t i, c
+    load_turned(op, at, op.outer, n, count, to, pitch, <real*> w.flat)
+    for i in range(n):
+        for c in range(count, pitch):       # in vain: anything that is not slow
+            to[i * pitch + c] = 0
+
+
+cdef inline void sum_turned(double* hi, double* lo, const real* x, Py_ssize_t n, Py_ssize_t pitch) noexcept nogil:
+    if real is float:
+        sum_columns_f32(hi, lo, x, n, pitch, pitch)
+    else:
+        sum_columns_f64(hi, lo, x, n, pitch, pitch)
+
+
+cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w, char* y,
+                         const real* like) noexcept nogil:
+    """Compute `count` adjacent rows (flat_rows_of_real.h), to y. False: not done, a dst or a sum is extreme."""
+    cdef real* of = <real*> w.constants
+    cdef real* max = of + OF_MAX * OF_STRIDE
+    cdef real* gs = <real*> w.diff_dst
+    cdef real* xs = <real*> w.src
+    cdef const char* g = locate(p, &p.diff_dst, first)
+    cdef const char* x = locate(p, &p.src, first)
+    cdef Py_ssize_t n = p.n, pitch = blocks(count, LANES) * LANES, c, bytes
+    if p.form == LOG_SOFTMAX:
+        for c in range(pitch):
+            w.diff_dst_hi[c] = w.diff_dst_lo[c] = 0
+    else:
+        turn_rows(&p.diff_dst, g, n, count, gs, pitch, w)
+        sum_turned(w.diff_dst_hi, w.diff_dst_lo, <const real*> gs, n, pitch)
+    if p.form == BACKWARD_DST:
+        if real is float:
+            return not set_dst_factors_f32(of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, count) and not dst_flat_f32(
+                y, g, x, count, n, of, OF_STRIDE, w.pattern, p.src.far, p.type)
+        else:
+            return not set_dst_factors_f64(of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, count) and not dst_flat_f64(
+                y, g, x, count, n, of, OF_STRIDE, w.pattern, p.src.far, p.type)
+    turn_rows(&p.src, x, n, count, xs, pitch, w)
+    for c in range(pitch):
+        max[c] = -INFINITY
+        w.ties[c] = 0
+    max_slab(max, <const real*> xs, n, pitch)
+    begin_rows(p.form, w, pitch, n, like)
+    exp_slab(w, xs, <const real*> xs, n, pitch, p.form == LOG_SOFTMAX)
+    sum_turned(w.exps_hi, w.exps_lo, <const real*> xs, n, pitch)
+    finish_rows(p.form, w, pitch, like)
+    if p.form == LOG_SOFTMAX:
+        if real is float:
+            forward_flat_f32(y, x, count, n, of, OF_STRIDE, w.pattern, p.src.far, p.type)
+        else:
+            forward_flat_f64(y, x, count, n, of, OF_STRIDE, w.pattern, p.src.far, p.type)
+        return True
+    bytes = count * p.out.itemsize
+    for c in range(n):
+        if p.src.far:
+            prefetch(g + (n + c) * bytes, bytes)
+            prefetch(x + (n + c) * bytes, bytes)
+        backward_of_exp_columns(gs + c * pitch, gs + c * pitch, xs + c * pitch, pitch, of)
+    if p.type == ITEM_REAL:
+        turn(y, n * sizeof(real), <const char*> gs, pitch * sizeof(real), n, count, like)
+    else:
+        turn(<char*> w.flat, n * sizeof(real), <const char*> gs, pitch * sizeof(real), n, count, like)
+        store(&p.out, y, p.out.itemsize, count * n, <const real*> w.flat)
+    return True
+
+
 cdef bint some_short_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w, char* y,
                           Py_ssize_t pitch, const real* like) noexcept nogil:
     """Compute `count` rows, to y and on (short_rows_of_real.h). False: not done, a dst or a sum is extreme (vexp.h)."""
@@ -1065,8 +1153,9 @@ cdef void one_by_one(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint 
             prefetch(x + count * p.src.outer, n * p.src.itemsize)
         if next == NULL and p.diff_dst.far:
             prefetch(g + count * p.diff_dst.outer, n * p.diff_dst.itemsize)
-        clear_lanes(hi)
-        clear_lanes(lo)
+        if next != NULL:
+            clear_lanes(hi)
+            clear_lanes(lo)
         if p.form == BACKWARD_SRC:
             e = <real*> w.src + r * room
         y = locate(p, &p.out, first + r) if direct else <char*> w.result + r * bytes
@@ -1083,7 +1172,11 @@ cdef bint some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint r
     cdef char* y
     cdef bint done = False, in_double = sizeof(real) == sizeof(double)
     cdef bint direct = not p.out.far and p.out.data != p.src.data and p.out.data != p.diff_dst.data
-    if MASKED_VECTORS and p.n <= (SHORT_ROW // 2 if in_double else SHORT_ROW) and first % p.outer + count <= p.outer:
+    cdef bint apart = first % p.outer + count > p.outer         # not the same distance from each to the next
+    if p.flat and not apart:
+        done = some_flat_rows(
+            p, first, count, w, locate(p, &p.out, first) if direct else <char*> w.result, like)
+    elif MASKED_VECTORS and p.n <= (SHORT_ROW // 2 if in_double else SHORT_ROW) and not apart:
         if direct:
             done = some_short_rows(p, first, count, w, locate(p, &p.out, first), p.out.outer, like)
         else:
@@ -1094,7 +1187,7 @@ cdef bint some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint r
     if direct:
         return reduced
     # Rows that are adjacent go together, for only whole cache lines stream.
-    if p.out.outer == bytes and first % p.outer + count <= p.outer:
+    if p.out.outer == bytes and not apart:
         bytes, count = count * bytes, 1
     for r in range(count):
         y = locate(p, &p.out, first + r)
@@ -1142,6 +1235,10 @@ cdef void share_of_rows(const Problem* p, Py_ssize_t first, Py_ssize_t last, Py_
         p.n * p.src.itemsize >= LONG_ENOUGH and is_ready(p, &p.src, like) and is_ready(p, &p.diff_dst, like)
         and (p.form != BACKWARD_DST or p.diff_dst.far)))
     cdef bint reduced = False
+    if p.flat and real is float:
+        set_pattern_f32(workspace.pattern, p.n)
+    elif p.flat:
+        set_pattern_f64(workspace.pattern, p.n)
     cdef Part* next_parts
     cdef Py_ssize_t i = first, count, next_count
     while i < last and not p.stopped:
@@ -1184,17 +1281,18 @@ cdef inline void turn(char* to, Py_ssize_t to_pitch, const char* source, Py_ssiz
         turn_f64(to, to_pitch, source, source_pitch, rows, columns)
 
 
-cdef inline void load_turned(const Operand* op, const char* at, Py_ssize_t height, Py_ssize_t width,
+cdef inline void load_turned(const Operand* op, const char* at, Py_ssize_t apart, Py_ssize_t height, Py_ssize_t width,
                              real* to, Py_ssize_t pitch, real* flat) noexcept nogil:
+    """Of `width` rows, `apart` bytes from each to the next, `height` elements."""
     cdef Py_ssize_t c
     if op.n == sizeof(real) and is_native(op.dtype, <const real*> flat):
-        turn(<char*> to, pitch * sizeof(real), at, op.inner, width, height, <const real*> flat)
+        turn(<char*> to, pitch * sizeof(real), at, apart, width, height, <const real*> flat)
         return
-    if op.n == op.itemsize and op.inner == height * op.itemsize:
+    if op.n == op.itemsize and apart == height * op.itemsize:
         load_into(flat, op, at, op.itemsize, height * width)
     else:
         for c in range(width):
-            load_into(flat + c * height, op, at + c * op.inner, op.n, height)
+            load_into(flat + c * height, op, at + c * apart, op.n, height)
     turn(<char*> to, pitch * sizeof(real), <const char*> flat, height * sizeof(real), width, height,
          <const real*> flat)
 
@@ -1227,7 +1325,7 @@ cdef inline void load_slab(const Problem* p, const Operand* op, Py_ssize_t first
         run = min(width - c, p.inner - (first + c) % p.inner)
         at = locate_column(p, op, first + c) + start * op.n
         if op.turned:
-            load_turned(op, at, height, run, to + c, pitch, flat)
+            load_turned(op, at, op.inner, height, run, to + c, pitch, flat)
         elif op.inner == sizeof(real) and is_native(op.dtype, <const real*> flat):
             copy_rows(to + c, pitch * sizeof(real), at, op.n, height, run * sizeof(real), 0 if p.wide else AHEAD)
         else:
@@ -1659,9 +1757,18 @@ cdef int walk(Problem* p, int threads) except -1:
             turned_row //= 2
         elif p.type != ITEM_REAL:           # rows compute on them as they are
             turned_row -= turned_row // 4
-    by_columns = count >= FEW_COLUMNS and (p.n <= turned_row or not along)
+    p.flat = (
+        QUICK_PICK and adjacent and native and p.inner == 1 and p.outer >= FEW_COLUMNS
+        and p.n <= (FLAT_ROW if in_double or not MASKED_VECTORS else 31)
+    )
+    for op in operands:
+        p.flat &= op.outer == p.n * op.itemsize
+    by_columns = not p.flat and count >= FEW_COLUMNS and (p.n <= turned_row or not along)
     if not by_columns and adjacent and native and p.n <= (TOGETHER // 4 if p.type == ITEM_REAL else TOGETHER // 2):
         together = max(1, min(min(TOGETHER // p.n, <Py_ssize_t> MOST_TOGETHER), blocks(count, threads)))
+    if p.flat:
+        together = min(FLAT_TOGETHER // p.n, min(blocks(count, threads), <Py_ssize_t> TILE - LANES))
+        together = blocks(together, LANES) * LANES
     if by_columns and p.inner < FEW_NEIGHBOURS and p.inner < p.outer:
         p.outer, p.inner = p.inner, p.outer
         for op in operands:

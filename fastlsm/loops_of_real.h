@@ -646,6 +646,7 @@ static void NAME(exp_columns)(REAL *e, const REAL *x, ptrdiff_t n, const REAL *o
 }
 
 #include "short_rows_of_real.h"
+#include "flat_rows_of_real.h"
 
 #undef EACH
 #undef AT

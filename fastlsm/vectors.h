@@ -280,9 +280,46 @@ static inline void bf16_from_f32_vector(bf16 *at, f32_vector x)
     u32_vector u = (u32_vector)x;
     u = (u + 0x7fff + (u >> 16 & 1)) >> 16;
     _mm256_storeu_si256((__m256i *)at, _mm512_cvtepi32_epi16((__m512i)u));
+#elif defined(ON_AVX2)
+    u32_vector u = (u32_vector)x;
+    u = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+    __m256i halves = _mm256_packus_epi32((__m256i)u, (__m256i)u);      /* of each 128 bits, twice */
+    _mm_storeu_si128((__m128i *)at, _mm256_castsi256_si128(_mm256_permute4x64_epi64(halves, 0x08)));
 #else
     for (int i = 0; i < WIDTH_F32; i++)
         at[i] = bf16_from_f32(x[i]);
+#endif
+}
+
+/* Of each element i of `index`, element i of the table. */
+enum { QUICK_PICK = VECTOR_BYTES >= 32 };
+
+static inline f32_vector pick_f32(f32_vector table, u32_vector index)
+{
+#if defined(ON_AVX512)
+    return _mm512_permutexvar_ps((__m512i)index, table);
+#elif defined(ON_AVX2)
+    return _mm256_permutevar8x32_ps(table, (__m256i)index);
+#else
+    f32_vector x = table;
+    for (int i = 0; i < WIDTH_F32; i++)
+        x[i] = table[index[i]];
+    return x;
+#endif
+}
+
+static inline f64_vector pick_f64(f64_vector table, u64_vector index)
+{
+#if defined(ON_AVX512)
+    return _mm512_permutexvar_pd((__m512i)index, table);
+#elif defined(ON_AVX2)                      /* both halves of each */
+    u64_vector halves = (index << 1 | index << 33) + ((uint64_t)1 << 32);
+    return (f64_vector)_mm256_permutevar8x32_ps((__m256)table, (__m256i)halves);
+#else
+    f64_vector x = table;
+    for (int i = 0; i < WIDTH_F64; i++)
+        x[i] = table[index[i]];
+    return x;
 #endif
 }
 

@@ -74,6 +74,40 @@ def test_place_layout_axis_and_alias(isa, form, dtypes, n):
 
 
 @every_form
+@every_mixture
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 10, 15, 16, 21, 31, 33, 47])
+def test_many_short_rows(isa, form, dtypes, n, rng):
+    """Adjacent rows are gone through as one run, unless one of them is extreme; with gaps between them they are not."""
+    count = 2500 // n + 5
+    g, x = rng.normal(size=(count, n)).astype(dtypes[0]), (3 * rng.normal(size=(count, n)) - 4).astype(dtypes[1])
+    apart = [np.concatenate([a, a], axis=1)[:, :n] for a in (g, x)]
+    for rows in (16, 17, 23, 64, count):
+        expected = FORMS[form](np.asfortranarray(g[:rows]), np.asfortranarray(x[:rows]), 1)
+        assert bits(FORMS[form](g[:rows], x[:rows], 1)) == bits(expected)
+        assert bits(FORMS[form](*(a[:rows] for a in apart), 1)) == bits(expected)
+    extreme_g, extreme_x = g.copy(), x.copy()
+    extreme_x[7] += 50
+    extreme_g[9] *= dtypes[0].type(1e-30)
+    others = np.setdiff1d(np.arange(count), [7, 9])
+    result = FORMS[form](extreme_g, extreme_x, 1)
+    assert bits(result[others]) == bits(expected[others])
+    for r in (7, 9):
+        assert bits(result[r]) == bits(alone(form, extreme_g[r], extreme_x[r]))
+
+
+@every_form
+@every_mixture
+@pytest.mark.parametrize("n", [100, 513, 1003, 2049, 16_400, 33_000])
+def test_every_row_of_a_batch(isa, form, dtypes, n):
+    """While a row is computed, what the next one begins with is found."""
+    rows = [row(n, dtypes, seed) for seed in range(3 if n > 5000 else 11)]
+    g, x = (np.array(part) for part in zip(*rows, strict=True))
+    result = FORMS[form](g, x, 1)
+    for r in range(len(rows)):
+        assert bits(result[r]) == bits(alone(form, g[r], x[r]))
+
+
+@every_form
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(2000, 100), (1, 128256), (2, 200_000), (300_000, 3), (1, 5_000_000)], ids=str)
 def test_number_of_threads(isa, form, dtype, shape):
@@ -160,7 +194,7 @@ def test_columns_past_the_caches(isa, dtype, n, inner, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("n", [3, 64, 40_000])
+@pytest.mark.parametrize("n", [3, 64, 900, 40_000])
 def test_rows_past_the_caches(isa, dtype, n, rng):
     outer = -(-FAR // (n * dtype.itemsize))
     g, x = rng.standard_normal((2, outer, n), np.float32).astype(dtype)
