@@ -8,6 +8,7 @@ from benchmarks.cases import DTYPES, FORMS
 from benchmarks.figures import bus_fraction, bus_fraction_of_group, rival_ratios, strongest
 from benchmarks.goals import GOALS
 from benchmarks.machine import is_quiet
+from benchmarks.short import REASONS
 
 FORM_NAMES = {"dst": "dst form", "src": "src form", "forward": "forward"}
 
@@ -21,6 +22,7 @@ def show(results, console, every_rival=False):
     if any(c["extra bytes"] is not None for cell in cells for c in cell["contenders"].values()):
         console.print(memory_table(cells))
     console.print(summary_table(cells, results["machine"]))
+    _show_reasons(cells, console)
     _show_skipped(results, console)
     machine = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
@@ -36,7 +38,7 @@ def show(results, console, every_rival=False):
 def cells_table(cells, title, every_rival):
     table = Table(title=title, title_justify="left")
     table.add_column("cell")
-    for heading in ("fastlsm, us", "times as fast as", "the strongest rival", "of the bus"):
+    for heading in ("fastlsm, us", "times as fast as / goal", "the strongest rival", "of the bus"):
         table.add_column(heading, justify="left" if "rival" in heading else "right")
     rivals = sorted({name for cell in cells for name in rival_ratios(cell)}) if every_rival else []
     for name in rivals:
@@ -52,12 +54,27 @@ def cells_table(cells, title, every_rival):
         table.add_row(
             f"{cell['dtype']} {cell['shape']}",
             f"{cell['contenders']['fastlsm']['median'] * 1e6:,.1f}",
-            _ratio(ratio),
+            "" if ratio is None else _beside(ratio, _goal(cell)),
             name,
             _percent(bus_fraction(cell)),
             *(_ratio(ratios.get(rival)) for rival in rivals),
         )
     return table
+
+
+def _goal(cell):
+    """That of every cell of its group."""
+    return GOALS[cell["group"]].ratios(cell["form"])[1]
+
+
+def _show_reasons(cells, console):
+    """Of each group with cells that fall short: how many, why, and what was tried."""
+    for group, reason in REASONS.items():
+        measured = [cell for cell in cells if cell["group"] == group and strongest(cell)[1] is not None]
+        short = [cell for cell in measured if strongest(cell)[1] < _goal(cell)]
+        if short:
+            console.print(f"[bold]{group}[/]: {len(short)} of {len(measured)} cells fall short.", highlight=False)
+            console.print(f"  why: {reason.why}\n  tried: {reason.tried}", highlight=False)
 
 
 def memory_table(cells):

@@ -246,13 +246,14 @@ static inline void sum_columns_f32(double *hi, double *lo, const float *x, ptrdi
 
 static inline void sum_columns_f64(double *hi, double *lo, const double *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t columns)
 {
-    for (ptrdiff_t c = 0; c < columns && n <= LANE_COUNT; c += WIDTH_F64) {
-        f64_sum sum = lanes_1_double(x + c, n, pitch, 0);
-        store_f64(hi + c, sum.hi + 0.0);
-        store_f64(lo + c, sum.lo);
-    }
-    if (n <= LANE_COUNT)
+    if (n <= LANE_COUNT) {
+        for (ptrdiff_t c = 0; c < columns; c += WIDTH_F64) {
+            f64_sum sum = lanes_1_double(x + c, n, pitch, 0);
+            store_f64(hi + c, sum.hi + 0.0);
+            store_f64(lo + c, sum.lo);
+        }
         return;
+    }
     for (ptrdiff_t c = 0; c < columns; c += WIDTH_F64, x += WIDTH_F64) {
         f64_sum waiting[LANE_LEVELS];
 #define MERGE(level) { f64_sum before = waiting[level]; add_sum_f64(&before, &sum); sum = before; }
