@@ -40,5 +40,5 @@ example:
 	python examples/digits.py
 
 clean:
-	rm -rf build dist *.egg-info fastlsm/*.so .pytest_cache .hypothesis .mypy_cache .ruff_cache digits.png benchmark.json benchmark.png
+	rm -rf build dist *.egg-info fastlsm/*.so .pytest_cache .hypothesis .mypy_cache .ruff_cache digits.png benchmark.json benchmark.png fuzz-input
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@ from benchmarks.cases import DTYPES, FORMS
 from benchmarks.figures import bus_fraction, bus_fraction_of_group, rival_ratios, strongest
 from benchmarks.goals import GOALS
 from benchmarks.machine import is_quiet
-from benchmarks.short import REASONS
+from benchmarks.short import MACHINE, REASONS
 
 FORM_NAMES = {"dst": "dst form", "src": "src form", "forward": "forward"}
 
@@ -74,7 +74,7 @@ def _show_reasons(cells, console):
         short = [cell for cell in measured if strongest(cell)[1] < _goal(cell)]
         if short:
             console.print(f"[bold]{group}[/]: {len(short)} of {len(measured)} cells fall short.", highlight=False)
-            console.print(f"  why: {reason.why}\n  tried: {reason.tried}", highlight=False)
+            console.print(f"  why, on {MACHINE}: {reason.why}\n  tried: {reason.tried}", highlight=False)
 
 
 def memory_table(cells):

@@ -6,6 +6,8 @@ where one core reads 11 GB/s from memory, 15 GB/s while it streams results. "x0.
 
 from typing import NamedTuple
 
+MACHINE = "the Xeon of README"
+
 
 class Reason(NamedTuple):
     why: str

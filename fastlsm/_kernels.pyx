@@ -1757,12 +1757,14 @@ cdef int walk(Problem* p, int threads) except -1:
             turned_row //= 2
         elif p.type != ITEM_REAL:           # rows compute on them as they are
             turned_row -= turned_row // 4
+    cdef Py_ssize_t apart_evenly = p.outer if p.inner == 1 else p.inner     # rows, each as far from the one before it
     p.flat = (
-        QUICK_PICK and adjacent and native and p.inner == 1 and p.outer >= FEW_COLUMNS
+        QUICK_PICK and adjacent and native and count >= FEW_COLUMNS
         and p.n <= (FLAT_ROW if in_double or not MASKED_VECTORS else 31)
+        and (apart_evenly == count or apart_evenly * p.n >= 8 * FLAT_TOGETHER)
     )
     for op in operands:
-        p.flat &= op.outer == p.n * op.itemsize
+        p.flat &= (op.outer if p.inner == 1 else op.inner) == p.n * op.itemsize
     by_columns = not p.flat and count >= FEW_COLUMNS and (p.n <= turned_row or not along)
     if not by_columns and adjacent and native and p.n <= (TOGETHER // 4 if p.type == ITEM_REAL else TOGETHER // 2):
         together = max(1, min(min(TOGETHER // p.n, <Py_ssize_t> MOST_TOGETHER), blocks(count, threads)))
@@ -1860,18 +1862,58 @@ cdef bint is_plain(Py_buffer* buffer, const Py_buffer* first, char order) noexce
     )
 
 
-cdef bint is_apart_or_same(const Operand* a, const Operand* b, Py_ssize_t count) noexcept:
-    """Of two contiguous arrays of one shape and order."""
-    if a.data == b.data:
-        return a.dtype == b.dtype
-    return a.data + count * a.itemsize <= b.data or b.data + count * b.itemsize <= a.data
+cdef bint is_matrix(Py_buffer* buffer, const Py_buffer* first) noexcept:
+    """The same of a matrix with gaps between its rows or its elements, whose strides are positive."""
+    return (
+        buffer.len > 0
+        and <size_t> buffer.buf % buffer.itemsize == 0
+        and buffer.ndim == 2 and first.ndim == 2
+        and buffer.shape[0] == first.shape[0] and buffer.shape[1] == first.shape[1]
+        and buffer.strides[0] > 0 and buffer.strides[0] % buffer.itemsize == 0
+        and buffer.strides[1] > 0 and buffer.strides[1] % buffer.itemsize == 0
+    )
+
+
+cdef char order_of_matrices(const Py_buffer* first, const Py_buffer* second) noexcept:
+    """The memory order that a ufunc's result would have, or 0 if that is not so simple."""
+    if first.strides[0] > first.strides[1] and second.strides[0] > second.strides[1]:
+        return b"C"
+    if first.strides[0] < first.strides[1] and second.strides[0] < second.strides[1]:
+        return b"F"
+    return 0
+
+
+cdef bint has_elements_apart(const Py_buffer* matrix) noexcept:
+    cdef int near = 0 if matrix.strides[0] < matrix.strides[1] else 1
+    return (
+        matrix.strides[near] >= matrix.itemsize
+        and matrix.strides[1 - near] >= matrix.strides[near] * (matrix.shape[near] - 1) + matrix.itemsize
+    )
+
+
+cdef char* end_of(const Py_buffer* buffer) noexcept:
+    cdef char* last = <char*> buffer.buf
+    cdef int d
+    for d in range(buffer.ndim):
+        last += (buffer.shape[d] - 1) * buffer.strides[d]
+    return last + buffer.itemsize
+
+
+cdef bint is_apart_or_same(const Py_buffer* a, const Py_buffer* b, bint same_dtype) noexcept:
+    """Of two arrays of one shape with positive strides."""
+    cdef int d
+    if a.buf != b.buf:
+        return end_of(a) <= <char*> b.buf or end_of(b) <= <char*> a.buf
+    for d in range(a.ndim):
+        same_dtype &= a.shape[d] == 1 or a.strides[d] == b.strides[d]
+    return same_dtype
 
 
 def run_contiguous(Form form, first, second, axis, out, dtype, num_threads, threads_for):
     """The whole of a common call in a microsecond; of any other nothing, and None.
 
-    Common are ndarrays that need no conversion, all in C or all in Fortran order, an axis that is an int, and an
-    `out` that can be written where it lies. Whether another call is wrong or only rarer is for the caller to see.
+    Common are ndarrays that need no conversion, all in C or all in Fortran order or matrices that are parts of such, an
+    axis that is an int, and an `out` that can be written where it lies. Whether another call is wrong or only rarer is for the caller to see.
 
     Parameters
     ----------
@@ -1893,6 +1935,7 @@ def run_contiguous(Form form, first, second, axis, out, dtype, num_threads, thre
     cdef Operand* operands[3]
     cdef Py_buffer buffers[3]
     cdef int held = 0, overflow, ndim, d, threads = 1
+    cdef bint plain
     cdef long along
     cdef char order
     cdef Py_ssize_t count, before = 1, behind = 1
@@ -1912,9 +1955,21 @@ def run_contiguous(Form form, first, second, axis, out, dtype, num_threads, thre
         if not take(&p.src, &buffers[1], second, known, p.diff_dst.dtype):
             return None
         held = 2
+        if out is not None:
+            if not take(&p.out, &buffers[2], out, known, p.diff_dst.dtype):
+                return None
+            held = 3
         order = b"C" if PyBuffer_IsContiguous(&buffers[0], b"C") else b"F"
-        if not (is_plain(&buffers[0], &buffers[0], order) and is_plain(&buffers[1], &buffers[0], order)):
-            return None
+        plain = True
+        for d in range(held):
+            plain &= is_plain(&buffers[d], &buffers[0], order)
+        if not plain:
+            for d in range(held):
+                if not is_matrix(&buffers[d], &buffers[0]):
+                    return None
+            order = order_of_matrices(&buffers[0], &buffers[1])
+            if order == 0 and out is None:
+                return None
         shape, ndim = buffers[0].shape, buffers[0].ndim
         along = PyLong_AsLongAndOverflow(axis, &overflow)
         if overflow or not -ndim <= along < ndim:
@@ -1929,15 +1984,15 @@ def run_contiguous(Form form, first, second, axis, out, dtype, num_threads, thre
             if dtype is None or dtype is not known and code_of(dtype) < 0:
                 return None
             result = empty(first.shape, dtype, "C" if order == b"C" else "F")
-        if not take(&p.out, &buffers[2], result, known, p.diff_dst.dtype):
-            return None
-        held = 3
+            if not take(&p.out, &buffers[2], result, known, p.diff_dst.dtype):
+                return None
+            held = 3
         count = buffers[0].len // buffers[0].itemsize
         if (
             buffers[2].readonly
-            or not is_plain(&buffers[2], &buffers[0], order)
-            or not is_apart_or_same(&p.diff_dst, &p.out, count)
-            or not is_apart_or_same(&p.src, &p.out, count)
+            or not plain and not has_elements_apart(&buffers[2])
+            or not is_apart_or_same(&buffers[0], &buffers[2], p.diff_dst.dtype == p.out.dtype)
+            or not is_apart_or_same(&buffers[1], &buffers[2], p.src.dtype == p.out.dtype)
         ):
             return None
         if count > BRIEF:
@@ -1952,11 +2007,18 @@ def run_contiguous(Form form, first, second, axis, out, dtype, num_threads, thre
         p.form = form
         p.ndim = 0
         p.n = shape[along]
-        p.outer, p.inner = (before, behind) if order == b"C" else (behind, before)
-        for op in operands:
-            op.inner = op.itemsize
-            op.n = p.inner * op.inner
-            op.outer = p.n * op.n
+        if plain:
+            p.outer, p.inner = (before, behind) if order == b"C" else (behind, before)
+            for op in operands:
+                op.inner = op.itemsize
+                op.n = p.inner * op.inner
+                op.outer = p.n * op.n
+        else:
+            p.outer, p.inner = 1, shape[1 - along]
+            for d in range(3):
+                operands[d].outer = 0
+                operands[d].n = buffers[d].strides[along]
+                operands[d].inner = buffers[d].strides[1 - along]
         walk(&p, threads)
         return result
     finally:

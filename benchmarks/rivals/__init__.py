@@ -35,4 +35,6 @@ def load(patterns=None, quick=False):
             contenders |= import_module(f"{__name__}.{module}").CONTENDERS
         except (ImportError, OSError) as error:
             missing[name] = f"{type(error).__name__}: {error}"
+    if patterns and not contenders and not missing:
+        raise SystemExit(f"no such rival; there are {', '.join(MODULES)}")
     return contenders, missing
