@@ -16,7 +16,7 @@ emulate:  ## hours: the numeric tests on an old x86-64 and on arm64, on Debian a
 	.ci/emulate arm64
 
 SANITIZED = LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib \
-	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:max_malloc_fill_size=4194304 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
 sanitize:  ## the tests, or those in TESTS, and random problems, with gcc's AddressSanitizer and UndefinedBehaviorSanitizer
 	FASTLSM_SANITIZE=address,undefined FASTLSM_LEVELS=$(or $(LEVELS),v3,baseline) \

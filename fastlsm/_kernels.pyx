@@ -968,6 +968,9 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Part* parts, bint reduced,
     for i in range(count):
         if not reduced:
             reduce_part(p, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
+        if next_parts != NULL:              # what its form has none of
+            next_parts[i].max = 0
+            next_parts[i].diff_dst = Sum(0, 0)
     begin_from_parts(p, &row, parts, count, like)
     set_row(p.form, <real*> of, &row)
     if p.form != BACKWARD_DST:
