@@ -6,12 +6,10 @@
 /* Of each element of the n vectors, which of the WIDTH rows it is in. */
 static void NAME(set_pattern)(void *pattern, ptrdiff_t n)
 {
-    for (ptrdiff_t v = 0; v < n; v++) {
-        BITS row;
-        for (int i = 0; i < WIDTH; i++)
-            row[i] = (AT(v) + i) / n;
-        memcpy((char *)pattern + v * sizeof row, &row, sizeof row);
-    }
+    __typeof__(((BITS){0})[0]) *row = pattern;
+    for (ptrdiff_t r = 0; r < WIDTH; r++)
+        for (ptrdiff_t j = 0; j < n; j++)
+            *row++ = r;
 }
 
 /* The first constants of the dst form; is there a sum that they can not do (vexp.h)? */
