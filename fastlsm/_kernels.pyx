@@ -1915,8 +1915,9 @@ cdef bint is_apart_or_same(const Py_buffer* a, const Py_buffer* b, bint same_dty
 def run_contiguous(Form form, first, second, axis, out, dtype, num_threads, threads_for):
     """The whole of a common call in a microsecond; of any other nothing, and None.
 
-    Common are ndarrays that need no conversion, all in C or all in Fortran order or matrices that are parts of such, an
-    axis that is an int, and an `out` that can be written where it lies. Whether another call is wrong or only rarer is for the caller to see.
+    Common are ndarrays that need no conversion, all in C or all in Fortran order or matrices that are parts of such,
+    an axis that is an int, and an `out` that can be written where it lies. Whether another call is wrong or only rarer
+    is for the caller to see.
 
     Parameters
     ----------
