@@ -33,7 +33,7 @@ lint:
 	cython-lint fastlsm/*.pyx
 	python -m mypy.stubtest fastlsm --ignore-missing-stub
 
-bench:  ## long (66 of 264 cells took 13 minutes) beside all rivals (`pip install '.[rivals]'`); `python -m benchmarks --quick` takes two minutes
+bench:  ## long (66 of 264 cells took 12 minutes) beside all rivals (`pip install '.[rivals]'`); `python -m benchmarks --quick` takes two minutes
 	python -m benchmarks --json benchmark.json --picture benchmark.png
 
 example:
