@@ -25,7 +25,7 @@ REASONS = {
         "be slower).",
     ),
     "last axis, past the caches": Reason(
-        "The next row is read while this one is computed, at 75 to 85 % of what the copy loop reaches, which "
+        "The next row is read while this one is computed, at 70 to 85 % of what the copy loop reaches, which "
         "computes nothing. A row's diff_dst is read twice, the second time from the second-level cache.",
         "streaming stores straight from the loop (x1.0 to 1.03), ordinary ones (x0.92 to 0.96), prefetching into "
         "the second-level cache (x0.83 to 0.96), chunks of 128 elements in which memory and arithmetic take turns "
