@@ -182,7 +182,7 @@ cdef extern from "loops.h" nogil:
                           const void* pattern, bint ahead, int type) noexcept
     void forward_flat_f64(void* y, const void* x, Py_ssize_t rows, Py_ssize_t n, const double* of, Py_ssize_t stride,
                           const void* pattern, bint ahead, int type) noexcept
-    void max_columns_f32(float* max, const float* x, Py_ssize_t n, Py_ssize_t pitch) noexcept
+    void max_columns_f32(float* max, const float* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns) noexcept
     void sum_rows_f64(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi,
                       double* lo, int type) noexcept
     void max_rows_f64(double* max, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead,
@@ -197,7 +197,7 @@ cdef extern from "loops.h" nogil:
                          int type) noexcept
     void forward_rows_f64(void* y, Py_ssize_t y_pitch, const void* x, Py_ssize_t x_pitch, Py_ssize_t rows, Py_ssize_t n,
                           const double* of, Py_ssize_t stride, int type) noexcept
-    void max_columns_f64(double* max, const double* x, Py_ssize_t n, Py_ssize_t pitch) noexcept
+    void max_columns_f64(double* max, const double* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns) noexcept
     void exp_columns_f32(
         float* e, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride, float* ties, bint below) noexcept
     void exp_columns_f64(double* e, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride, double* ties,
@@ -1028,9 +1028,9 @@ cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, W
     for c in range(pitch):
         max[c] = -INFINITY
         w.ties[c] = 0
-    max_slab(max, <const real*> xs, n, pitch)
+    max_slab(max, <const real*> xs, n, pitch, pitch)
     begin_rows(p.form, w, pitch, n, like)
-    exp_slab(w, xs, <const real*> xs, n, pitch, p.form == LOG_SOFTMAX)
+    exp_slab(w, xs, pitch, <const real*> xs, pitch, n, p.form == LOG_SOFTMAX)
     sum_turned(w.exps_hi, w.exps_lo, <const real*> xs, n, pitch)
     finish_rows(p.form, w, pitch, like)
     if p.form == LOG_SOFTMAX:
@@ -1361,15 +1361,16 @@ cdef inline void store_slab(const Problem* p, const Operand* op, Py_ssize_t firs
         c += run
 
 
-cdef inline void max_slab(real* max, const real* x, Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
+cdef inline void max_slab(real* max, const real* x, Py_ssize_t height, Py_ssize_t pitch,
+                          Py_ssize_t columns) noexcept nogil:
     """The maximum of each column, NaN passed over."""
     if real is float:
-        max_columns_f32(max, x, height, pitch)
+        max_columns_f32(max, x, height, pitch, columns)
     else:
-        max_columns_f64(max, x, height, pitch)
+        max_columns_f64(max, x, height, pitch, columns)
 
 
-cdef void exp_slab(Workspace* w, real* e, const real* x, Py_ssize_t height, Py_ssize_t pitch,
+cdef void exp_slab(Workspace* w, real* e, Py_ssize_t pitch, const real* x, Py_ssize_t x_pitch, Py_ssize_t height,
                    bint below) noexcept nogil:
     """exp; of what is below the maximum, with how often that was reached, or of all."""
     cdef real ties[TILE]
@@ -1381,7 +1382,7 @@ cdef void exp_slab(Workspace* w, real* e, const real* x, Py_ssize_t height, Py_s
             exp_columns_f32(e, x, pitch, <const float*> w.constants, OF_STRIDE, ties, below)
         else:
             exp_columns_f64(e, x, pitch, <const double*> w.constants, OF_STRIDE, ties, below)
-        x, e = x + pitch, e + pitch
+        x, e = x + x_pitch, e + pitch
     for c in range(pitch):
         w.ties[c] += ties[c]
 
@@ -1474,6 +1475,10 @@ cdef inline Py_ssize_t slab_height(const Problem* p, Py_ssize_t j, Py_ssize_t pi
     return min(most // LANES * LANES, min(n, (j // part + 1) * part) - j)
 
 
+cdef inline bint lies_adjacent(const Operand* op, const real* like) noexcept nogil:
+    return op.inner == sizeof(real) and is_native(op.dtype, like)
+
+
 cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspace* w,
                    const real* like) noexcept nogil:
     """`width` columns, each from its first element to its last."""
@@ -1489,17 +1494,20 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     cdef const real* x
     cdef const real* g
     cdef real* y
-    cdef const char* dst = NULL             # read where it lies, which is once
+    cdef const char* diff_dst = NULL        # what is read where it lies: it is once, or must be loaded twice
+    cdef const char* src = NULL
     cdef char* out = NULL                   # written where it lies
     cdef Py_ssize_t computed = pitch
-    cdef bint in_one_run = first % p.inner + width <= p.inner, by_row
+    cdef bint in_one_run = first % p.inner + width <= p.inner, by_row, full = width == pitch
     if in_one_run:
-        if p.form == BACKWARD_DST and p.src.inner == sizeof(real) and is_native(p.src.dtype, like):
-            dst = locate_column(p, &p.src, first)
-        if p.out.inner == sizeof(real) and is_native(p.out.dtype, like) and not p.out.far:
-            if dst == NULL or p.out.data != p.src.data:
+        if p.form != LOG_SOFTMAX and not whole and lies_adjacent(&p.diff_dst, like):
+            diff_dst = locate_column(p, &p.diff_dst, first)
+        if (p.form == BACKWARD_DST or not whole) and lies_adjacent(&p.src, like):
+            src = locate_column(p, &p.src, first)
+        if lies_adjacent(&p.out, like) and not p.out.far:
+            if not (src != NULL and p.out.data == p.src.data or diff_dst != NULL and p.out.data == p.diff_dst.data):
                 out = locate_column(p, &p.out, first)
-        if dst != NULL or out != NULL:
+        if diff_dst != NULL or src != NULL or out != NULL:
             computed = width
     by_row = in_one_run and out == NULL and not p.out.turned    # then writing does not wait until reading ends
 
@@ -1521,8 +1529,11 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
             sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, <const real*> gs, n, j, height, pitch)
         if p.form != BACKWARD_DST:
-            load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-            max_slab(max, <const real*> xs, height, pitch)
+            if src != NULL and full:
+                max_slab(max, <const real*> (src + j * p.src.n), height, p.src.n // <Py_ssize_t> sizeof(real), pitch)
+            else:
+                load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
+                max_slab(max, <const real*> xs, height, pitch, pitch)
         j += height
 
     extreme = begin_rows(p.form, w, pitch, n, like)
@@ -1534,10 +1545,14 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             height = slab_height(p, j, pitch, like)
             if whole:
                 xs = <real*> w.src + j * pitch
-            else:
+            elif src == NULL or not full:
                 load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
             y = xs if kept else <real*> w.diff_dst      # which is not needed at this time
-            exp_slab(w, y, <const real*> xs, height, pitch, p.form == LOG_SOFTMAX)
+            if src != NULL and full:
+                exp_slab(w, y, pitch, <const real*> (src + j * p.src.n), p.src.n // <Py_ssize_t> sizeof(real), height,
+                         p.form == LOG_SOFTMAX)
+            else:
+                exp_slab(w, y, pitch, <const real*> xs, pitch, height, p.form == LOG_SOFTMAX)
             sum_slab(w, w.exps_hi, w.exps_lo, <const real*> y, n, j, height, pitch)
             j += height
         finish_rows(p.form, w, pitch, like)
@@ -1549,9 +1564,9 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
         if whole:
             gs = <real*> w.diff_dst + j * pitch
             xs = <real*> w.src + j * pitch
-        elif p.form != LOG_SOFTMAX:
+        elif p.form != LOG_SOFTMAX and diff_dst == NULL:
             load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
-        if dst == NULL and (not whole or p.form == BACKWARD_DST):
+        if src == NULL and (not whole or p.form == BACKWARD_DST):
             load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
         for i in range(height):
             y = result + (0 if by_row else i * pitch) if out == NULL else <real*> (out + (j + i) * p.out.n)
@@ -1559,8 +1574,10 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
                 prefetch(<char*> y + AHEAD * p.out.n, width * sizeof(real))
             g = gs + i * pitch
             x = xs + i * pitch
-            if dst != NULL:
-                x = <const real*> (dst + (j + i) * p.src.n)
+            if diff_dst != NULL:
+                g = <const real*> (diff_dst + (j + i) * p.diff_dst.n)
+            if src != NULL:
+                x = <const real*> (src + (j + i) * p.src.n)
                 if not p.wide:
                     prefetch(<const char*> x + AHEAD * p.src.n, width * sizeof(real))
             if p.form == LOG_SOFTMAX:

@@ -476,14 +476,17 @@ static REAL NAME(max_row)(const void *x, ptrdiff_t n, REAL max, int type)
     return max;
 }
 
-/* The same of columns (a multiple of WIDTH) of n elements, the next `pitch` away. */
-static void NAME(max_columns)(REAL *max, const REAL *x, ptrdiff_t n, ptrdiff_t pitch)
+/* The same of columns (a multiple of WIDTH) of n elements, the next `pitch` away: row by row, as memory wants it. */
+static void NAME(max_columns)(REAL *max, const REAL *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t columns)
 {
-    for (ptrdiff_t c = 0; c < pitch; c += WIDTH) {
-        VECTOR top = NAME(load)(max + c);
-        for (ptrdiff_t j = 0; j < n; j++)
-            top = NAME(max_vector)(NAME(load)(x + j * pitch + c), top);
-        NAME(store)(max + c, top);
+    for (ptrdiff_t count; n > 0; n -= count, x += count * pitch) {
+        count = n < 4 ? 1 : 4;
+        for (ptrdiff_t c = 0; c < columns; c += WIDTH) {
+            VECTOR top = NAME(load)(max + c);
+            for (ptrdiff_t j = 0; j < count; j++)
+                top = NAME(max_vector)(NAME(load)(x + j * pitch + c), top);
+            NAME(store)(max + c, top);
+        }
     }
 }
 
