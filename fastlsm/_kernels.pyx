@@ -102,6 +102,10 @@ cdef extern from "loops.h" nogil:
         OF_FACTOR, OF_FACTOR_LOW, OF_MAX, OF_SHIFT, OF_MAGIC, OF_EXP_LO, CONSTANTS
     enum:
         ITEM_REAL, ITEM_BF16, ITEM_F16
+    enum:
+        MANY_COLUMNS
+    ctypedef struct Pitches:
+        Py_ssize_t y, g, x, y_ahead, x_ahead
     void sum_row_f32(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
     void sum_row_f64(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
     void total_of_row_f32(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
@@ -140,20 +144,24 @@ cdef extern from "loops.h" nogil:
         void* y, const void* g, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
     void backward_src_row_f64(
         void* y, const void* g, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
-    void backward_dst_columns_f32(float* y, const float* g, const float* x, Py_ssize_t n, const float* of,
-                                  Py_ssize_t stride, const double* hi, const double* lo, bint extreme) noexcept
-    void backward_dst_columns_f64(double* y, const double* g, const double* x, Py_ssize_t n, const double* of,
-                                  Py_ssize_t stride, const double* hi, const double* lo, bint extreme) noexcept
-    void forward_columns_f32(float* y, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
-    void forward_columns_f64(double* y, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
-    void backward_of_exp_columns_f32(
-        float* y, const float* g, const float* e, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
-    void backward_of_exp_columns_f64(
-        double* y, const double* g, const double* e, Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
-    void backward_src_columns_f32(
-        float* y, const float* g, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
-    void backward_src_columns_f64(
-        double* y, const double* g, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
+    void backward_dst_columns_f32(float* y, const float* g, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
+                                  const float* of, Py_ssize_t stride, const double* hi, const double* lo,
+                                  bint extreme) noexcept
+    void forward_columns_f32(float* y, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const float* of,
+                             Py_ssize_t stride) noexcept
+    void backward_of_exp_columns_f32(float* y, const float* g, const float* e, const Pitches* pitch, Py_ssize_t rows,
+                                     Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
+    void backward_src_columns_f32(float* y, const float* g, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
+                                  const float* of, Py_ssize_t stride) noexcept
+    void backward_dst_columns_f64(double* y, const double* g, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
+                                  const double* of, Py_ssize_t stride, const double* hi, const double* lo,
+                                  bint extreme) noexcept
+    void forward_columns_f64(double* y, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const double* of,
+                             Py_ssize_t stride) noexcept
+    void backward_of_exp_columns_f64(double* y, const double* g, const double* e, const Pitches* pitch, Py_ssize_t rows,
+                                     Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
+    void backward_src_columns_f64(double* y, const double* g, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
+                                  const double* of, Py_ssize_t stride) noexcept
     void sum_rows_f32(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi,
                       double* lo, int type) noexcept
     void max_rows_f32(float* max, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead,
@@ -198,10 +206,10 @@ cdef extern from "loops.h" nogil:
     void forward_rows_f64(void* y, Py_ssize_t y_pitch, const void* x, Py_ssize_t x_pitch, Py_ssize_t rows, Py_ssize_t n,
                           const double* of, Py_ssize_t stride, int type) noexcept
     void max_columns_f64(double* max, const double* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns) noexcept
-    void exp_columns_f32(
-        float* e, const float* x, Py_ssize_t n, const float* of, Py_ssize_t stride, float* ties, bint below) noexcept
-    void exp_columns_f64(double* e, const double* x, Py_ssize_t n, const double* of, Py_ssize_t stride, double* ties,
-                         bint below) noexcept
+    void exp_columns_f32(float* e, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const float* of,
+                         Py_ssize_t stride, float* ties, bint below) noexcept
+    void exp_columns_f64(double* e, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const double* of,
+                         Py_ssize_t stride, double* ties, bint below) noexcept
 
 cdef extern from "turn.h" nogil:
     void turn_f32(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
@@ -1011,6 +1019,7 @@ cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, W
     cdef const char* g = locate(p, &p.diff_dst, first)
     cdef const char* x = locate(p, &p.src, first)
     cdef Py_ssize_t n = p.n, pitch = blocks(count, LANES) * LANES, c, bytes
+    cdef Pitches rows
     if p.form == LOG_SOFTMAX:
         for c in range(pitch):
             w.diff_dst_hi[c] = w.diff_dst_lo[c] = 0
@@ -1028,9 +1037,9 @@ cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, W
     for c in range(pitch):
         max[c] = -INFINITY
         w.ties[c] = 0
-    max_slab(max, <const real*> xs, n, pitch, pitch)
+    max_slab(max, <const real*> xs, n, pitch * sizeof(real), pitch)
     begin_rows(p.form, w, pitch, n, like)
-    exp_slab(w, xs, pitch, <const real*> xs, pitch, n, p.form == LOG_SOFTMAX)
+    exp_slab(w, xs, pitch, <const real*> xs, pitch * sizeof(real), n, p.form == LOG_SOFTMAX)
     sum_turned(w.exps_hi, w.exps_lo, <const real*> xs, n, pitch)
     finish_rows(p.form, w, pitch, like)
     if p.form == LOG_SOFTMAX:
@@ -1040,11 +1049,14 @@ cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, W
             forward_flat_f64(y, x, count, n, of, OF_STRIDE, w.pattern, p.src.far, p.type)
         return True
     bytes = count * p.out.itemsize
+    rows = Pitches(pitch * sizeof(real), pitch * sizeof(real), pitch * sizeof(real), 0, 0)
     for c in range(n):
         if p.src.far:
             prefetch(g + (n + c) * bytes, bytes)
             prefetch(x + (n + c) * bytes, bytes)
-        backward_of_exp_columns(gs + c * pitch, gs + c * pitch, xs + c * pitch, pitch, of)
+        write_columns(
+            p.form, gs + c * pitch, <const real*> (gs + c * pitch), <const real*> (xs + c * pitch), &rows, 1, pitch, w,
+            True, False)
     if p.type == ITEM_REAL:
         turn(y, n * sizeof(real), <const char*> gs, pitch * sizeof(real), n, count, like)
     else:
@@ -1361,28 +1373,27 @@ cdef inline void store_slab(const Problem* p, const Operand* op, Py_ssize_t firs
         c += run
 
 
-cdef inline void max_slab(real* max, const real* x, Py_ssize_t height, Py_ssize_t pitch,
+cdef inline void max_slab(real* max, const real* x, Py_ssize_t height, Py_ssize_t x_pitch,
                           Py_ssize_t columns) noexcept nogil:
     """The maximum of each column, NaN passed over."""
     if real is float:
-        max_columns_f32(max, x, height, pitch, columns)
+        max_columns_f32(max, x, height, x_pitch, columns)
     else:
-        max_columns_f64(max, x, height, pitch, columns)
+        max_columns_f64(max, x, height, x_pitch, columns)
 
 
 cdef void exp_slab(Workspace* w, real* e, Py_ssize_t pitch, const real* x, Py_ssize_t x_pitch, Py_ssize_t height,
                    bint below) noexcept nogil:
     """exp; of what is below the maximum, with how often that was reached, or of all."""
     cdef real ties[TILE]
-    cdef Py_ssize_t c, _row
+    cdef Pitches bytes = Pitches(pitch * sizeof(real), 0, x_pitch, 0, 0)
+    cdef Py_ssize_t c
     for c in range(pitch):
         ties[c] = 0
-    for _row in range(height):
-        if real is float:
-            exp_columns_f32(e, x, pitch, <const float*> w.constants, OF_STRIDE, ties, below)
-        else:
-            exp_columns_f64(e, x, pitch, <const double*> w.constants, OF_STRIDE, ties, below)
-        x, e = x + x_pitch, e + pitch
+    if real is float:
+        exp_columns_f32(e, x, &bytes, height, pitch, <const float*> w.constants, OF_STRIDE, ties, below)
+    else:
+        exp_columns_f64(e, x, &bytes, height, pitch, <const double*> w.constants, OF_STRIDE, ties, below)
     for c in range(pitch):
         w.ties[c] += ties[c]
 
@@ -1427,39 +1438,30 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
                 sum_lo[s + c] = sum.lo
 
 
-cdef inline void forward_columns(real* y, const real* x, Py_ssize_t n, const real* of) noexcept nogil:
+cdef inline void write_columns(Form form, real* y, const real* g, const real* x, const Pitches* pitch, Py_ssize_t rows,
+                               Py_ssize_t n, const Workspace* w, bint is_exp, bint extreme) noexcept nogil:
+    """Rows of a tile's results. x may be exp already."""
+    cdef const real* of = <const real*> w.constants
     if real is float:
-        forward_columns_f32(y, x, n, of, OF_STRIDE)
+        if form == LOG_SOFTMAX:
+            forward_columns_f32(y, x, pitch, rows, n, of, OF_STRIDE)
+        elif is_exp:
+            backward_of_exp_columns_f32(y, g, x, pitch, rows, n, of, OF_STRIDE)
+        elif form == BACKWARD_SRC:
+            backward_src_columns_f32(y, g, x, pitch, rows, n, of, OF_STRIDE)
+        else:
+            backward_dst_columns_f32(
+                y, g, x, pitch, rows, n, of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
     else:
-        forward_columns_f64(y, x, n, of, OF_STRIDE)
-
-
-cdef inline void backward_of_exp_columns(
-    real* y, const real* g, const real* e, Py_ssize_t n, const real* of
-) noexcept nogil:
-    if real is float:
-        backward_of_exp_columns_f32(y, g, e, n, of, OF_STRIDE)
-    else:
-        backward_of_exp_columns_f64(y, g, e, n, of, OF_STRIDE)
-
-
-cdef inline void backward_src_columns(
-    real* y, const real* g, const real* x, Py_ssize_t n, const real* of
-) noexcept nogil:
-    if real is float:
-        backward_src_columns_f32(y, g, x, n, of, OF_STRIDE)
-    else:
-        backward_src_columns_f64(y, g, x, n, of, OF_STRIDE)
-
-
-cdef inline void backward_dst_columns(real* y, const real* g, const real* x, Py_ssize_t n, const Workspace* w,
-                                      bint extreme) noexcept nogil:
-    if real is float:
-        backward_dst_columns_f32(
-            y, g, x, n, <const float*> w.constants, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
-    else:
-        backward_dst_columns_f64(
-            y, g, x, n, <const double*> w.constants, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
+        if form == LOG_SOFTMAX:
+            forward_columns_f64(y, x, pitch, rows, n, of, OF_STRIDE)
+        elif is_exp:
+            backward_of_exp_columns_f64(y, g, x, pitch, rows, n, of, OF_STRIDE)
+        elif form == BACKWARD_SRC:
+            backward_src_columns_f64(y, g, x, pitch, rows, n, of, OF_STRIDE)
+        else:
+            backward_dst_columns_f64(
+                y, g, x, pitch, rows, n, of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
 
 
 cdef inline Py_ssize_t room(const real* like) noexcept nogil:
@@ -1482,7 +1484,8 @@ cdef inline bint lies_adjacent(const Operand* op, const real* like) noexcept nog
 cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspace* w,
                    const real* like) noexcept nogil:
     """`width` columns, each from its first element to its last."""
-    cdef Py_ssize_t n = p.n, pitch = blocks(width, LANES) * LANES, j, i, c, height
+    cdef Py_ssize_t n = p.n, pitch = blocks(width, LANES) * LANES, j, i, c, height, count, at_once
+    cdef Pitches rows               # of operands and result in the last pass
     cdef bint whole = n * pitch <= room(like)   # what is loaded stays
     cdef bint kept = whole and p.form == BACKWARD_SRC, extreme = False
     cdef real* result = <real*> w.result
@@ -1490,7 +1493,6 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     cdef real* gs = <real*> w.diff_dst
     cdef real* xs = <real*> w.src
     cdef real* max = <real*> w.constants + OF_MAX * OF_STRIDE
-    cdef const real* of = <const real*> w.constants
     cdef const real* x
     cdef const real* g
     cdef real* y
@@ -1518,6 +1520,13 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             w.exps_hi[c] = w.exps_lo[c] = w.ties[c] = 0
             max[c] = -INFINITY
 
+    at_once = n if not by_row else 4
+    rows.y = p.out.n if out != NULL else pitch * sizeof(real)
+    rows.g = p.diff_dst.n if diff_dst != NULL else pitch * sizeof(real)
+    rows.x = p.src.n if src != NULL else pitch * sizeof(real)
+    rows.y_ahead = AHEAD * p.out.n if out != NULL else 0
+    rows.x_ahead = AHEAD * p.src.n if src != NULL and not p.wide else 0
+
     # First pass: the sum of diff_dst and the maximum of src.
     j = 0
     while j < n and not p.stopped:
@@ -1530,10 +1539,10 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, <const real*> gs, n, j, height, pitch)
         if p.form != BACKWARD_DST:
             if src != NULL and full:
-                max_slab(max, <const real*> (src + j * p.src.n), height, p.src.n // <Py_ssize_t> sizeof(real), pitch)
+                max_slab(max, <const real*> (src + j * p.src.n), height, p.src.n, pitch)
             else:
                 load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-                max_slab(max, <const real*> xs, height, pitch, pitch)
+                max_slab(max, <const real*> xs, height, pitch * sizeof(real), pitch)
         j += height
 
     extreme = begin_rows(p.form, w, pitch, n, like)
@@ -1549,10 +1558,10 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
                 load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
             y = xs if kept else <real*> w.diff_dst      # which is not needed at this time
             if src != NULL and full:
-                exp_slab(w, y, pitch, <const real*> (src + j * p.src.n), p.src.n // <Py_ssize_t> sizeof(real), height,
+                exp_slab(w, y, pitch, <const real*> (src + j * p.src.n), p.src.n, height,
                          p.form == LOG_SOFTMAX)
             else:
-                exp_slab(w, y, pitch, <const real*> xs, pitch, height, p.form == LOG_SOFTMAX)
+                exp_slab(w, y, pitch, <const real*> xs, pitch * sizeof(real), height, p.form == LOG_SOFTMAX)
             sum_slab(w, w.exps_hi, w.exps_lo, <const real*> y, n, j, height, pitch)
             j += height
         finish_rows(p.form, w, pitch, like)
@@ -1568,28 +1577,20 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
         if src == NULL and (not whole or p.form == BACKWARD_DST):
             load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-        for i in range(height):
+        i = 0
+        while i < height:
+            count = min(height - i, at_once)
             y = result + (0 if by_row else i * pitch) if out == NULL else <real*> (out + (j + i) * p.out.n)
-            if out != NULL:
-                prefetch(<char*> y + AHEAD * p.out.n, width * sizeof(real))
             g = gs + i * pitch
             x = xs + i * pitch
             if diff_dst != NULL:
                 g = <const real*> (diff_dst + (j + i) * p.diff_dst.n)
             if src != NULL:
                 x = <const real*> (src + (j + i) * p.src.n)
-                if not p.wide:
-                    prefetch(<const char*> x + AHEAD * p.src.n, width * sizeof(real))
-            if p.form == LOG_SOFTMAX:
-                forward_columns(y, x, computed, of)
-            elif kept:
-                backward_of_exp_columns(y, g, x, computed, of)
-            elif p.form == BACKWARD_SRC:
-                backward_src_columns(y, g, x, computed, of)
-            else:
-                backward_dst_columns(y, g, x, computed, w, extreme)
+            write_columns(p.form, y, g, x, &rows, count, computed, w, kept, extreme)
             if by_row:
-                store_slab(p, &p.out, first, width, j + i, 1, <const real*> y, pitch, flat)
+                store_slab(p, &p.out, first, width, j + i, count, <const real*> y, pitch, flat)
+            i += count
         if out == NULL and not by_row:
             store_slab(p, &p.out, first, width, j, height, <const real*> result, pitch, flat)
         j += height

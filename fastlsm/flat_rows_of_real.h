@@ -45,7 +45,7 @@ ALWAYS_INLINE void NAME(dst_flat_step)(char *y, const char *g, const char *x, co
         LIMIT(EXP_Q)(TERM, TERM)
 #undef TERM
     }
-    NAME(dst_step)(u, u, v, constants, AT(count), 1, ITEM_REAL, top, count);
+    NAME(dst_step)(u, u, v, NEIGHBOURS, constants, AT(count), SIDE_BY_SIDE, ITEM_REAL, top, count);
     EACH NAME(store_first_typed)(SKIP(y, AT(k)), u[k], k < count - 1 ? WIDTH : last, type);
 }
 

@@ -20,6 +20,16 @@ enum constant {
 /* An element in memory: what the arithmetic is in, or 16 bits. */
 enum item_type { ITEM_REAL, ITEM_BF16, ITEM_F16 };
 
+enum { MANY_COLUMNS = 2048 };       /* bytes of one constant of each */
+
+/* How the vectors that go through a step together lie. */
+enum way { ROW, SIDE_BY_SIDE, DOWN };
+
+/* Bytes from one of these vectors to the next, of result and operands (x is src, dst or exp), and from a row to that
+ * which is asked for meanwhile, or 0. */
+typedef struct { ptrdiff_t y, g, x, y_ahead, x_ahead; } Pitches;
+#define NEIGHBOURS (Pitches){ sizeof(VECTOR), sizeof(VECTOR), sizeof(VECTOR), 0, 0 }
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 #define REAL float

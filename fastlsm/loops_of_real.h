@@ -1,15 +1,18 @@
 /* Included by loops.h, once for float and once for double.
  *
- * Along a row operands and result have elements of one `type`. `of` are the constants, `stride` elements from each to the
- * next: of one row, or if `columns` of columns side by side.
+ * Operands and result have elements of one `type`. `of` are the constants, `stride` elements from each to the next. The
+ * vectors that go through a step together are neighbours in a row, which has one of each constant (ROW) or one for each
+ * element (SIDE_BY_SIDE), or they are of rows below each other, whose columns have the constants in common (DOWN).
  */
 enum { LIMIT(TOGETHER) = LANE_COUNT / WIDTH > 4 ? LANE_COUNT / WIDTH : 4, LIMIT(STEP) = LIMIT(TOGETHER) * WIDTH };
 
 #define EACH for (int k = 0; k < count; k++)
 #define AT(k) ((k) * WIDTH)
 #define SPLAT(c) ((REAL)(c) - (VECTOR){0})
-#define CONSTANT(name, k) (columns ? NAME(load)(of + (name) * stride + AT(k)) : SPLAT(of[(name) * stride]))
-#define LOAD(x, k) NAME(load_typed)(x, k, type)
+#define CONSTANT(name, k) \
+    (way == ROW ? SPLAT(of[(name) * stride]) : NAME(load)(of + (name) * stride + (way == DOWN ? 0 : AT(k))))
+#define LOAD(x, k) NAME(load_typed)(x, k, sizeof(VECTOR), type)
+#define LOAD_APART(x, k, pitch) NAME(load_typed)(x, k, pitch, type)
 #define BYTES(n) ((n) * (type == ITEM_REAL ? sizeof(REAL) : sizeof(bf16)))
 #define SKIP(x, n) ((char *)(x) + BYTES(n))
 /* Vectors that go together at least. Those of bfloat16 come in pairs, the elements of even number and those of odd
@@ -29,8 +32,8 @@ enum { LIMIT(TOGETHER) = LANE_COUNT / WIDTH > 4 ? LANE_COUNT / WIDTH : 4, LIMIT(
 #define FOR_EACH_TYPE(call) (void)type; { enum { type = ITEM_REAL }; call; }
 #endif
 
-/* The k-th vector from x on. */
-ALWAYS_INLINE VECTOR NAME(load_typed)(const void *x, int k, int type)
+/* The k-th vector from x on; `pitch` bytes are from each to the next, for which 16-bit elements have no choice. */
+ALWAYS_INLINE VECTOR NAME(load_typed)(const void *x, int k, ptrdiff_t pitch, int type)
 {
 #if MANTISSA == 23
     if (type == ITEM_BF16)
@@ -39,10 +42,10 @@ ALWAYS_INLINE VECTOR NAME(load_typed)(const void *x, int k, int type)
         return load_f16((const f16 *)x + AT(k));
 #endif
     (void)type;
-    return NAME(load)((const REAL *)x + AT(k));
+    return NAME(load)((const REAL *)((const char *)x + k * pitch));
 }
 
-ALWAYS_INLINE void NAME(store_typed)(void *y, const VECTOR *values, int type, int count)
+ALWAYS_INLINE void NAME(store_typed)(void *y, ptrdiff_t pitch, const VECTOR *values, int type, int count)
 {
 #if MANTISSA == 23
     if (type == ITEM_BF16) {
@@ -56,7 +59,7 @@ ALWAYS_INLINE void NAME(store_typed)(void *y, const VECTOR *values, int type, in
     }
 #endif
     (void)type;
-    EACH NAME(store)((REAL *)y + AT(k), values[k]);
+    EACH NAME(store)((REAL *)((char *)y + k * pitch), values[k]);
 }
 
 /* A vector full of elements that are -infinity. */
@@ -158,30 +161,60 @@ static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, in
  * as few as there are. Before the first and after the last whole vectors, elements are computed twice, which is why y must
  * not lie where g or x does, or if that can not be the last in vectors of their own. `meanwhile` goes with each whole
  * step. */
-#define LOOP(step, again, meanwhile) \
+#define LOOP(way, step, again, meanwhile) \
     ptrdiff_t i = 0; \
-    if (!columns && again && n >= 4 * LIMIT(STEP) && UNALIGNED(y)) { \
+    if (way == ROW && again && n >= 4 * LIMIT(STEP) && UNALIGNED(y)) { \
         step(y, g, x, of, FEW); \
         i = UNALIGNED(y); \
     } \
     for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) { \
-        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * columns, LIMIT(TOGETHER)); \
+        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + (way != ROW) * i, LIMIT(TOGETHER)); \
         meanwhile; \
     } \
     for (; i + AT(FEW) <= n; i += AT(FEW)) \
-        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * columns, FEW); \
+        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + (way != ROW) * i, FEW); \
     if (i < n && again && n >= AT(FEW)) { \
         i = n - AT(FEW); \
-        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + i * columns, FEW); \
+        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + (way != ROW) * i, FEW); \
     } else if (i < n) { \
         VECTOR rest[3][2]; \
         NAME(fill)(rest[0], SPLAT(0), 2); \
         NAME(fill)(rest[1], SPLAT(0), 2); \
         memcpy(rest[0], SKIP(g, i), BYTES(n - i)); \
         memcpy(rest[1], SKIP(x, i), BYTES(n - i)); \
-        step(rest[2], rest[0], rest[1], of + i * columns, FEW); \
+        step(rest[2], rest[0], rest[1], of + (way != ROW) * i, FEW); \
         memcpy(SKIP(y, i), rest[2], BYTES(n - i)); \
     }
+
+/* The same over n columns of `rows` rows. Constants of many columns do not fit in the first-level cache: then they are
+ * loaded once for four rows. */
+#define COLUMNS_LOOP \
+    const Pitches pitch = *pitches; \
+    const int type = ITEM_REAL; \
+    while (rows) { \
+        int down = rows >= 4 && n * (ptrdiff_t)sizeof(REAL) >= MANY_COLUMNS, count = down ? 4 : 1; \
+        for (int k = 0; k < count; k++) { \
+            if (pitch.y_ahead) \
+                prefetch(BELOW(y, k * pitch.y + pitch.y_ahead), n * sizeof(REAL)); \
+            if (pitch.x_ahead) \
+                prefetch(BELOW(x, k * pitch.x + pitch.x_ahead), n * sizeof(REAL)); \
+        } \
+        if (down) { \
+            for (ptrdiff_t i = 0; i < n; i += WIDTH) { \
+                if (i + WIDTH > n) \
+                    i = n - WIDTH; \
+                STEP(y + i, g + i, x + i, pitch, of + i, DOWN, 4); \
+            } \
+        } else { \
+            LOOP(SIDE_BY_SIDE, BESIDE, 1, ) \
+        } \
+        y = (REAL *)BELOW(y, count * pitch.y); \
+        g = BELOW(g, count * pitch.g); \
+        x = BELOW(x, count * pitch.x); \
+        rows -= count; \
+    }
+#define BESIDE(y, g, x, of, count) STEP(y, g, x, NEIGHBOURS, of, SIDE_BY_SIDE, count)
+#define BELOW(x, bytes) ((const REAL *)((const char *)(x) + (bytes)))
 
 /* Meanwhile, add the elements of `next` to lanes: `ahead` of them are added. */
 #define LANES_OF_NEXT \
@@ -208,11 +241,11 @@ static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, in
     EACH x[k] = NAME(fma_vector)(r[k], SPLAT(-LIMIT(LN_2_HIGH)), x[k]);
 
 /* exp(x - shift) * 2^-K of `count` vectors, see vexp.h. */
-ALWAYS_INLINE void NAME(exp_vectors)(VECTOR *y, const void *from, const REAL *of, ptrdiff_t stride, int columns, int type,
-                                     int count)
+ALWAYS_INLINE void NAME(exp_vectors)(VECTOR *y, const void *from, ptrdiff_t pitch, const REAL *of, ptrdiff_t stride, int way,
+                                     int type, int count)
 {
     VECTOR x[LIMIT(TOGETHER)], t[LIMIT(TOGETHER)], r[LIMIT(TOGETHER)], q[LIMIT(TOGETHER)], low[LIMIT(TOGETHER)];
-    EACH x[k] = NAME(max_vector)(CONSTANT(OF_EXP_LO, k), LOAD(from, k) - CONSTANT(OF_SHIFT, k));
+    EACH x[k] = NAME(max_vector)(CONSTANT(OF_EXP_LO, k), LOAD_APART(from, k, pitch) - CONSTANT(OF_SHIFT, k));
     REDUCE(CONSTANT(OF_MAGIC, k))
     EACH low[k] = r[k] * SPLAT(-LIMIT(LN_2_LOW));
     EACH r[k] = x[k] + low[k];
@@ -226,11 +259,11 @@ ALWAYS_INLINE void NAME(exp_vectors)(VECTOR *y, const void *from, const REAL *of
 }
 
 /* diff_src = diff_dst - exp(dst) * S, see vexp.h: wrong where dst exceeds DST_HI. *top is the largest dst. */
-ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, const REAL *of, ptrdiff_t stride, int columns,
-                                  int type, VECTOR *top, int count)
+ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, Pitches pitch, const REAL *of, ptrdiff_t stride,
+                                  int way, int type, VECTOR *top, int count)
 {
     VECTOR x[LIMIT(TOGETHER)], t[LIMIT(TOGETHER)], r[LIMIT(TOGETHER)], q[LIMIT(TOGETHER)];
-    EACH x[k] = NAME(max_vector)(SPLAT(LIMIT(DST_LO)), LOAD(from, k));
+    EACH x[k] = NAME(max_vector)(SPLAT(LIMIT(DST_LO)), LOAD_APART(from, k, pitch.x));
     EACH *top = NAME(max_vector)(x[k], *top);
     REDUCE(SPLAT(LIMIT(MAGIC) + LIMIT(BIAS)))
     EACH r[k] = NAME(fma_vector)(r[k], SPLAT(-LIMIT(LN_2_LOW)), x[k]);
@@ -243,23 +276,23 @@ ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, cons
 #if FASTLSM_HAS_FMA
     EACH q[k] = NAME(fma_vector)(q[k], r[k], CONSTANT(OF_FACTOR, k));
     EACH q[k] = NAME(fma_vector)(q[k], r[k], CONSTANT(OF_FACTOR, k));
-    EACH r[k] = NAME(fma_vector)(t[k], CONSTANT(OF_FACTOR_LOW, k), LOAD(g, k));
+    EACH r[k] = NAME(fma_vector)(t[k], CONSTANT(OF_FACTOR_LOW, k), LOAD_APART(g, k, pitch.g));
     EACH r[k] = NAME(fma_vector)(q[k], t[k], r[k]);
 #else                                       /* one more operation makes up for what it rounds more often */
     EACH q[k] = q[k] * (r[k] * r[k]) + (r[k] * CONSTANT(OF_FACTOR, k) + CONSTANT(OF_FACTOR_LOW, k));
-    EACH r[k] = (q[k] + CONSTANT(OF_FACTOR, k)) * t[k] + LOAD(g, k);
+    EACH r[k] = (q[k] + CONSTANT(OF_FACTOR, k)) * t[k] + LOAD_APART(g, k, pitch.g);
 #endif
-    NAME(store_typed)(y, r, type, count);
+    NAME(store_typed)(y, pitch.y, r, type, count);
 }
 
 /* Is there a dst that exceeds DST_HI? n elements of `next`, if any, are added to lanes. */
 ALWAYS_INLINE int NAME(dst_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                 int columns, int type, const void *next, double *hi, double *lo)
+                                 int type, const void *next, double *hi, double *lo)
 {
     VECTOR top = SPLAT(LIMIT(DST_LO));
     LANES_OF_NEXT
-#define STEP(y, g, x, of, count) NAME(dst_step)(y, g, x, of, stride, columns, type, &top, count)
-    LOOP(STEP, 1, SUM_NEXT)
+#define STEP(y, g, x, of, count) NAME(dst_step)(y, g, x, NEIGHBOURS, of, stride, ROW, type, &top, count)
+    LOOP(ROW, STEP, 1, SUM_NEXT)
 #undef STEP
     REST_OF_NEXT
     return any((u64_vector)(top > SPLAT(LIMIT(DST_HI))));
@@ -292,16 +325,22 @@ static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdif
                                    double hi, double lo, int type, const void *next, double *next_hi, double *next_lo)
 {
     int found = 0;
-    FOR_EACH_TYPE(found = NAME(dst_loop)(y, g, x, n, of, stride, 0, type, next, next_hi, next_lo))
+    FOR_EACH_TYPE(found = NAME(dst_loop)(y, g, x, n, of, stride, type, next, next_hi, next_lo))
     if (found || NAME(is_extreme)(hi))
         NAME(mend_dst)(y, g, x, n, &hi, &lo, 0, type);
 }
 
-static void NAME(backward_dst_columns)(REAL *y, const REAL *g, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                       const double *hi, const double *lo, int extreme)
+static void NAME(backward_dst_columns)(REAL *y, const REAL *g, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n,
+                                       const REAL *of, ptrdiff_t stride, const double *hi, const double *lo, int extreme)
 {
-    if (NAME(dst_loop)(y, g, x, n, of, stride, 1, ITEM_REAL, NULL, NULL, NULL) || extreme)
-        NAME(mend_dst)(y, g, x, n, hi, lo, 1, ITEM_REAL);
+    VECTOR top = SPLAT(LIMIT(DST_LO));
+    ptrdiff_t all = rows;
+#define STEP(y, g, x, pitch, of, way, count) NAME(dst_step)(y, g, x, pitch, of, stride, way, ITEM_REAL, &top, count)
+    COLUMNS_LOOP
+#undef STEP
+    if (extreme || any((u64_vector)(top > SPLAT(LIMIT(DST_HI)))))
+        for (ptrdiff_t j = 1; j <= all; j++)
+            NAME(mend_dst)((char *)y - j * pitch.y, BELOW(g, -j * pitch.g), BELOW(x, -j * pitch.x), n, hi, lo, 1, ITEM_REAL);
 }
 
 ALWAYS_INLINE VECTOR NAME(minus_product_vector)(VECTOR g, VECTOR y, VECTOR f, VECTOR f_low)
@@ -317,51 +356,54 @@ ALWAYS_INLINE VECTOR NAME(minus_product_vector)(VECTOR g, VECTOR y, VECTOR f, VE
 }
 
 /* diff_src = diff_dst - exp(src - m) * factor */
-ALWAYS_INLINE void NAME(src_step)(void *y, const void *g, const void *x, const REAL *of, ptrdiff_t stride, int columns,
-                                  int type, int count)
+ALWAYS_INLINE void NAME(src_step)(void *y, const void *g, const void *x, Pitches pitch, const REAL *of, ptrdiff_t stride,
+                                  int way, int type, int count)
 {
     VECTOR e[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(e, x, of, stride, columns, type, count);
-    EACH e[k] = NAME(minus_product_vector)(LOAD(g, k), e[k], CONSTANT(OF_FACTOR, k), CONSTANT(OF_FACTOR_LOW, k));
-    NAME(store_typed)(y, e, type, count);
+    NAME(exp_vectors)(e, x, pitch.x, of, stride, way, type, count);
+    EACH e[k] = NAME(minus_product_vector)(LOAD_APART(g, k, pitch.g), e[k], CONSTANT(OF_FACTOR, k), CONSTANT(OF_FACTOR_LOW, k));
+    NAME(store_typed)(y, pitch.y, e, type, count);
 }
 
 ALWAYS_INLINE void NAME(src_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                  int columns, int type)
+                                  int type)
 {
-#define STEP(y, g, x, of, count) NAME(src_step)(y, g, x, of, stride, columns, type, count)
-    LOOP(STEP, 1, )
+#define STEP(y, g, x, of, count) NAME(src_step)(y, g, x, NEIGHBOURS, of, stride, ROW, type, count)
+    LOOP(ROW, STEP, 1, )
 #undef STEP
 }
 
 static void NAME(backward_src_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
                                    int type)
 {
-    FOR_EACH_TYPE(NAME(src_loop)(y, g, x, n, of, stride, 0, type))
+    FOR_EACH_TYPE(NAME(src_loop)(y, g, x, n, of, stride, type))
 }
 
-static void NAME(backward_src_columns)(REAL *y, const REAL *g, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride)
+static void NAME(backward_src_columns)(REAL *y, const REAL *g, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n,
+                                       const REAL *of, ptrdiff_t stride)
 {
-    NAME(src_loop)(y, g, x, n, of, stride, 1, ITEM_REAL);
+#define STEP(y, g, x, pitch, of, way, count) NAME(src_step)(y, g, x, pitch, of, stride, way, ITEM_REAL, count)
+    COLUMNS_LOOP
+#undef STEP
 }
 
 /* The same where exp is known, as exp_row or exp_columns left it. */
-ALWAYS_INLINE void NAME(of_exp_step)(void *y, const void *g, const REAL *e, const REAL *of, ptrdiff_t stride, int columns,
-                                     int type, int count)
+ALWAYS_INLINE void NAME(of_exp_step)(void *y, const void *g, const REAL *e, Pitches pitch, const REAL *of, ptrdiff_t stride,
+                                     int way, int type, int count)
 {
     VECTOR result[LIMIT(TOGETHER)];
-    EACH result[k] = NAME(minus_product_vector)(LOAD(g, k), NAME(load)(e + AT(k)), CONSTANT(OF_FACTOR, k),
-                                                CONSTANT(OF_FACTOR_LOW, k));
-    NAME(store_typed)(y, result, type, count);
+    EACH result[k] = NAME(minus_product_vector)(LOAD_APART(g, k, pitch.g), NAME(load_typed)(e, k, pitch.x, ITEM_REAL),
+                                                CONSTANT(OF_FACTOR, k), CONSTANT(OF_FACTOR_LOW, k));
+    NAME(store_typed)(y, pitch.y, result, type, count);
 }
 
 ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                     int columns, int type, const void *next, double *hi, double *lo)
+                                     int type, const void *next, double *hi, double *lo)
 {
     const void *x = g;
     LANES_OF_NEXT
-#define STEP(y, g, x, of, count) NAME(of_exp_step)(y, g, e + i, of, stride, columns, type, count)
-    LOOP(STEP, type != ITEM_BF16, SUM_NEXT) /* whose pairs of vectors in e begin where they began */
+#define STEP(y, g, x, of, count) NAME(of_exp_step)(y, g, e + i, NEIGHBOURS, of, stride, ROW, type, count)
+    LOOP(ROW, STEP, type != ITEM_BF16, SUM_NEXT) /* whose pairs of vectors in e begin where they began */
 #undef STEP
     REST_OF_NEXT
 }
@@ -369,41 +411,48 @@ ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrd
 static void NAME(backward_of_exp_row)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
                                       int type, const void *next, double *next_hi, double *next_lo)
 {
-    FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, stride, 0, type, next, next_hi, next_lo))
+    FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, stride, type, next, next_hi, next_lo))
 }
 
-static void NAME(backward_of_exp_columns)(REAL *y, const REAL *g, const REAL *e, ptrdiff_t n, const REAL *of,
-                                          ptrdiff_t stride)
+static void NAME(backward_of_exp_columns)(REAL *y, const REAL *g, const REAL *e, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n,
+                                          const REAL *of, ptrdiff_t stride)
 {
-    NAME(of_exp_loop)(y, g, e, n, of, stride, 1, ITEM_REAL, NULL, NULL, NULL);
+    const REAL *x = e;
+#define STEP(y, g, x, pitch, of, way, count) \
+    NAME(of_exp_step)(y, g, (const REAL *)(x), pitch, of, stride, way, ITEM_REAL, count)
+    COLUMNS_LOOP
+#undef STEP
 }
 
 /* dst = (src - m) - L */
-ALWAYS_INLINE void NAME(forward_step)(void *y, const void *x, const REAL *of, ptrdiff_t stride, int columns, int type,
-                                      int count)
+ALWAYS_INLINE void NAME(forward_step)(void *y, const void *x, Pitches pitch, const REAL *of, ptrdiff_t stride, int way,
+                                      int type, int count)
 {
     VECTOR result[LIMIT(TOGETHER)];
-    EACH result[k] = (LOAD(x, k) - CONSTANT(OF_MAX, k)) - CONSTANT(OF_FACTOR, k);
-    NAME(store_typed)(y, result, type, count);
+    EACH result[k] = (LOAD_APART(x, k, pitch.x) - CONSTANT(OF_MAX, k)) - CONSTANT(OF_FACTOR, k);
+    NAME(store_typed)(y, pitch.y, result, type, count);
 }
 
-ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int columns,
-                                      int type)
+ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
 {
     const void *g = x;
-#define STEP(y, g, x, of, count) NAME(forward_step)(y, x, of, stride, columns, type, count)
-    LOOP(STEP, 1, )
+#define STEP(y, g, x, of, count) NAME(forward_step)(y, x, NEIGHBOURS, of, stride, ROW, type, count)
+    LOOP(ROW, STEP, 1, )
 #undef STEP
 }
 
 static void NAME(forward_row)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
 {
-    FOR_EACH_TYPE(NAME(forward_loop)(y, x, n, of, stride, 0, type))
+    FOR_EACH_TYPE(NAME(forward_loop)(y, x, n, of, stride, type))
 }
 
-static void NAME(forward_columns)(REAL *y, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride)
+static void NAME(forward_columns)(REAL *y, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n, const REAL *of,
+                                  ptrdiff_t stride)
 {
-    NAME(forward_loop)(y, x, n, of, stride, 1, ITEM_REAL);
+    const REAL *g = x;
+#define STEP(y, g, x, pitch, of, way, count) NAME(forward_step)(y, x, pitch, of, stride, way, ITEM_REAL, count)
+    COLUMNS_LOOP
+#undef STEP
 }
 
 ALWAYS_INLINE void NAME(fold_typed)(double *high, double *low, f64_vector *his, f64_vector *los, int type)
@@ -476,15 +525,15 @@ static REAL NAME(max_row)(const void *x, ptrdiff_t n, REAL max, int type)
     return max;
 }
 
-/* The same of columns (a multiple of WIDTH) of n elements, the next `pitch` away: row by row, as memory wants it. */
-static void NAME(max_columns)(REAL *max, const REAL *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t columns)
+/* The same of n columns (a multiple of WIDTH) of `rows` rows, `pitch` bytes from each to the next. */
+static void NAME(max_columns)(REAL *max, const REAL *x, ptrdiff_t rows, ptrdiff_t pitch, ptrdiff_t n)
 {
-    for (ptrdiff_t count; n > 0; n -= count, x += count * pitch) {
-        count = n < 4 ? 1 : 4;
-        for (ptrdiff_t c = 0; c < columns; c += WIDTH) {
+    for (ptrdiff_t count; rows; rows -= count, x = BELOW(x, count * pitch)) {
+        count = rows < 4 ? 1 : 4;
+        for (ptrdiff_t c = 0; c < n; c += WIDTH) {
             VECTOR top = NAME(load)(max + c);
-            for (ptrdiff_t j = 0; j < count; j++)
-                top = NAME(max_vector)(NAME(load)(x + j * pitch + c), top);
+            for (ptrdiff_t k = 0; k < count; k++)
+                top = NAME(max_vector)(NAME(load)(BELOW(x, k * pitch) + c), top);
             NAME(store)(max + c, top);
         }
     }
@@ -522,9 +571,9 @@ static inline REAL NAME(exp_one)(REAL x, REAL shift, REAL magic, REAL lo)
 ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, ptrdiff_t stride, int below, BITS *ties, int type,
                                   int count)
 {
-    enum { columns = 0 };
+    const int way = ROW;
     VECTOR y[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(y, x, of, stride, columns, type, count);
+    NAME(exp_vectors)(y, x, sizeof(VECTOR), of, stride, way, type, count);
     if (below)
         EACH y[k] = NAME(below)(y[k], LOAD(x, k), CONSTANT(OF_MAX, k), ties);
     EACH NAME(store)(e + AT(k), y[k]);
@@ -615,37 +664,39 @@ static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, con
 }
 
 /* The same of n columns (a multiple of WIDTH), not added up. */
-ALWAYS_INLINE void NAME(exp_columns_step)(REAL *e, const REAL *x, const REAL *of, ptrdiff_t stride, int below, REAL *ties,
-                                          int count)
+ALWAYS_INLINE void NAME(exp_columns_step)(REAL *e, const void *x, Pitches pitch, const REAL *of, ptrdiff_t stride, int way,
+                                          int below, REAL *ties, int count)
 {
-    enum { type = ITEM_REAL, columns = 1 };
+    const int type = ITEM_REAL;
     VECTOR y[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(y, x, of, stride, columns, type, count);
+    NAME(exp_vectors)(y, x, pitch.x, of, stride, way, type, count);
     if (below)
         EACH {
+            REAL *to = ties + (way == DOWN ? 0 : AT(k));
             BITS one = {0};
-            y[k] = NAME(below)(y[k], LOAD(x, k), CONSTANT(OF_MAX, k), &one);
-            NAME(store)(ties + AT(k), NAME(load)(ties + AT(k)) + (VECTOR)((BITS)SPLAT(1) & -one));
+            y[k] = NAME(below)(y[k], LOAD_APART(x, k, pitch.x), CONSTANT(OF_MAX, k), &one);
+            NAME(store)(to, NAME(load)(to) + (VECTOR)((BITS)SPLAT(1) & -one));
         }
-    EACH NAME(store)(e + AT(k), y[k]);
+    NAME(store_typed)(e, pitch.y, y, type, count);
 }
 
-ALWAYS_INLINE void NAME(exp_columns_loop)(REAL *e, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below,
-                                          REAL *ties)
+ALWAYS_INLINE void NAME(exp_columns_loop)(REAL *y, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n, const REAL *of,
+                                          ptrdiff_t stride, int below, REAL *ties)
 {
-    ptrdiff_t i = 0;
-    for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP))
-        NAME(exp_columns_step)(e + i, x + i, of + i, stride, below, ties + i, LIMIT(TOGETHER));
-    for (; i < n; i += WIDTH)
-        NAME(exp_columns_step)(e + i, x + i, of + i, stride, below, ties + i, 1);
+    const REAL *g = x;
+#define STEP(y, g, x, pitch, of, way, count) \
+    NAME(exp_columns_step)((REAL *)(y), x, pitch, of, stride, way, below, ties + i, count)
+    COLUMNS_LOOP
+#undef STEP
 }
 
-static void NAME(exp_columns)(REAL *e, const REAL *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, REAL *ties, int below)
+static void NAME(exp_columns)(REAL *e, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n, const REAL *of,
+                              ptrdiff_t stride, REAL *ties, int below)
 {
     if (below)
-        NAME(exp_columns_loop)(e, x, n, of, stride, 1, ties);
+        NAME(exp_columns_loop)(e, x, pitches, rows, n, of, stride, 1, ties);
     else
-        NAME(exp_columns_loop)(e, x, n, of, stride, 0, ties);
+        NAME(exp_columns_loop)(e, x, pitches, rows, n, of, stride, 0, ties);
 }
 
 #include "short_rows_of_real.h"
@@ -656,12 +707,16 @@ static void NAME(exp_columns)(REAL *e, const REAL *x, ptrdiff_t n, const REAL *o
 #undef SPLAT
 #undef CONSTANT
 #undef LOAD
+#undef LOAD_APART
 #undef BYTES
 #undef SKIP
 #undef FEW
 #undef ROUND
 #undef UNALIGNED
 #undef LOOP
+#undef COLUMNS_LOOP
+#undef BESIDE
+#undef BELOW
 #undef LANES_OF_NEXT
 #undef SUM_NEXT
 #undef REST_OF_NEXT

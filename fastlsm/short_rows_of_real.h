@@ -107,14 +107,14 @@ ALWAYS_INLINE void NAME(exp_rows_typed)(REAL *e, ptrdiff_t room, const char *x, 
                                         const REAL *of, ptrdiff_t stride, int below, double *hi, double *lo, double *ties,
                                         int type)
 {
-    enum { columns = 0 };
+    const int way = ROW;
     for (ptrdiff_t r = 0; r < rows; r++, x += pitch, e += room, of++) {
         f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
         BITS at_max = {0};
         for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
             VECTOR v[LIMIT(ROUND_VECTORS)], y[LIMIT(ROUND_VECTORS)];
             NAME(load_round)(v, x, i, n, SPLAT(-INFINITY), type);
-            EACH_OF_ROUND NAME(exp_vectors)(y + k, v + k, of, stride, columns, ITEM_REAL, 1);
+            EACH_OF_ROUND NAME(exp_vectors)(y + k, v + k, sizeof(VECTOR), of, stride, way, ITEM_REAL, 1);
             if (below)
                 EACH_OF_ROUND y[k] = NAME(below)(y[k], v[k], CONSTANT(OF_MAX, k), &at_max);
             EACH_OF_ROUND NAME(store)(e + i + AT(k), y[k]);
@@ -149,7 +149,7 @@ ALWAYS_INLINE int NAME(dst_rows_typed)(char *y, ptrdiff_t y_pitch, const char *g
             VECTOR u[LIMIT(ROUND_VECTORS)], v[LIMIT(ROUND_VECTORS)];
             NAME(load_round)(u, g, i, n, SPLAT(0), type);
             NAME(load_round)(v, x, i, n, SPLAT(0), type);
-            EACH_OF_ROUND NAME(dst_step)(u + k, u + k, v + k, of, stride, 0, ITEM_REAL, &top, 1);
+            EACH_OF_ROUND NAME(dst_step)(u + k, u + k, v + k, NEIGHBOURS, of, stride, ROW, ITEM_REAL, &top, 1);
             NAME(store_round)(y, u, i, n, type);
         }
     }
@@ -171,7 +171,7 @@ ALWAYS_INLINE void NAME(of_exp_rows_typed)(char *y, ptrdiff_t y_pitch, const cha
         for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
             VECTOR u[LIMIT(ROUND_VECTORS)];
             NAME(load_round)(u, g, i, n, SPLAT(0), type);
-            EACH_OF_ROUND NAME(of_exp_step)(u + k, u + k, e + i + AT(k), of, stride, 0, ITEM_REAL, 1);
+            EACH_OF_ROUND NAME(of_exp_step)(u + k, u + k, e + i + AT(k), NEIGHBOURS, of, stride, ROW, ITEM_REAL, 1);
             NAME(store_round)(y, u, i, n, type);
         }
 }
@@ -189,7 +189,7 @@ ALWAYS_INLINE void NAME(forward_rows_typed)(char *y, ptrdiff_t y_pitch, const ch
         for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
             VECTOR u[LIMIT(ROUND_VECTORS)];
             NAME(load_round)(u, x, i, n, SPLAT(0), type);
-            EACH_OF_ROUND NAME(forward_step)(u + k, u + k, of, stride, 0, ITEM_REAL, 1);
+            EACH_OF_ROUND NAME(forward_step)(u + k, u + k, NEIGHBOURS, of, stride, ROW, ITEM_REAL, 1);
             NAME(store_round)(y, u, i, n, type);
         }
 }
