@@ -44,7 +44,7 @@ from cpython.buffer cimport (
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 from libc.stdint cimport uint16_t
 from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY, fabs, floor
@@ -104,6 +104,10 @@ cdef extern from "loops.h" nogil:
         ITEM_REAL, ITEM_BF16, ITEM_F16
     enum:
         MANY_COLUMNS
+    ctypedef struct Copy:
+        const char* source
+        char* to
+        Py_ssize_t source_pitch, to_pitch, bytes
     ctypedef struct Pitches:
         Py_ssize_t y, g, x, y_ahead, x_ahead
     void sum_row_f32(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
@@ -146,20 +150,20 @@ cdef extern from "loops.h" nogil:
         void* y, const void* g, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
     void backward_dst_columns_f32(float* y, const float* g, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
                                   const float* of, Py_ssize_t stride, const double* hi, const double* lo,
-                                  bint extreme) noexcept
+                                  bint extreme, const Copy* next, Py_ssize_t row) noexcept
     void forward_columns_f32(float* y, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const float* of,
                              Py_ssize_t stride) noexcept
     void backward_of_exp_columns_f32(float* y, const float* g, const float* e, const Pitches* pitch, Py_ssize_t rows,
-                                     Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
+                                     Py_ssize_t n, const float* of, Py_ssize_t stride, const Copy* next, Py_ssize_t row) noexcept
     void backward_src_columns_f32(float* y, const float* g, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
                                   const float* of, Py_ssize_t stride) noexcept
     void backward_dst_columns_f64(double* y, const double* g, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
                                   const double* of, Py_ssize_t stride, const double* hi, const double* lo,
-                                  bint extreme) noexcept
+                                  bint extreme, const Copy* next, Py_ssize_t row) noexcept
     void forward_columns_f64(double* y, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const double* of,
                              Py_ssize_t stride) noexcept
     void backward_of_exp_columns_f64(double* y, const double* g, const double* e, const Pitches* pitch, Py_ssize_t rows,
-                                     Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
+                                     Py_ssize_t n, const double* of, Py_ssize_t stride, const Copy* next, Py_ssize_t row) noexcept
     void backward_src_columns_f64(double* y, const double* g, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
                                   const double* of, Py_ssize_t stride) noexcept
     void sum_rows_f32(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi,
@@ -207,9 +211,9 @@ cdef extern from "loops.h" nogil:
                           const double* of, Py_ssize_t stride, int type) noexcept
     void max_columns_f64(double* max, const double* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns) noexcept
     void exp_columns_f32(float* e, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const float* of,
-                         Py_ssize_t stride, float* ties, bint below) noexcept
+                         Py_ssize_t stride, float* ties, bint below, const Copy* next, Py_ssize_t row) noexcept
     void exp_columns_f64(double* e, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const double* of,
-                         Py_ssize_t stride, double* ties, bint below) noexcept
+                         Py_ssize_t stride, double* ties, bint below, const Copy* next, Py_ssize_t row) noexcept
 
 cdef extern from "turn.h" nogil:
     void turn_f32(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
@@ -331,8 +335,8 @@ cdef struct Part:               # what the passes over a part of a row find
 
 
 cdef struct Workspace:          # of one thread; doubles hold floats as well
-    double diff_dst[STAGE]      # a tile if it fits, else a slab of some of its rows
-    double src[STAGE]
+    double diff_dst[2 * STAGE]  # a tile if it fits, and the next one; else a slab of some of its rows
+    double src[2 * STAGE]
     double result[SLAB]
     double flat[SLAB]
     double lanes[LANES * TILE]  # of LANES columns, then those of the next; of double hi, from the middle on lo
@@ -993,13 +997,18 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Part* parts, bint reduced,
     stream_end()
 
 
+cdef inline void fill_up(real* to, Py_ssize_t height, Py_ssize_t width, Py_ssize_t pitch) noexcept nogil:
+    """The columns in vain: anything that is not slow."""
+    cdef Py_ssize_t i, c
+    for i in range(height):
+        for c in range(width, pitch):
+            to[i * pitch + c] = 0
+
+
 cdef inline void turn_rows(const Operand* op, const char* at, Py_ssize_t n, Py_ssize_t count, real* to,
                            Py_ssize_t pitch, Workspace* w) noexcept nogil:
-    cdef Py_ssize_t i, c
     load_turned(op, at, op.outer, n, count, to, pitch, <real*> w.flat)
-    for i in range(n):
-        for c in range(count, pitch):       # in vain: anything that is not slow
-            to[i * pitch + c] = 0
+    fill_up(to, n, count, pitch)
 
 
 cdef inline void sum_turned(double* hi, double* lo, const real* x, Py_ssize_t n, Py_ssize_t pitch) noexcept nogil:
@@ -1039,7 +1048,7 @@ cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, W
         w.ties[c] = 0
     max_slab(max, <const real*> xs, n, pitch * sizeof(real), pitch)
     begin_rows(p.form, w, pitch, n, like)
-    exp_slab(w, xs, pitch, <const real*> xs, pitch * sizeof(real), n, p.form == LOG_SOFTMAX)
+    exp_slab(w, xs, pitch, <const real*> xs, pitch * sizeof(real), n, p.form == LOG_SOFTMAX, NULL, 0)
     sum_turned(w.exps_hi, w.exps_lo, <const real*> xs, n, pitch)
     finish_rows(p.form, w, pitch, like)
     if p.form == LOG_SOFTMAX:
@@ -1056,7 +1065,7 @@ cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, W
             prefetch(x + (n + c) * bytes, bytes)
         write_columns(
             p.form, gs + c * pitch, <const real*> (gs + c * pitch), <const real*> (xs + c * pitch), &rows, 1, pitch, w,
-            True, False)
+            True, False, NULL, 0)
     if p.type == ITEM_REAL:
         turn(y, n * sizeof(real), <const char*> gs, pitch * sizeof(real), n, count, like)
     else:
@@ -1330,6 +1339,10 @@ cdef inline char* locate_column(const Problem* p, const Operand* op, Py_ssize_t 
     return locate(p, op, q // p.inner) + q % p.inner * op.inner
 
 
+cdef struct Tile:
+    Py_ssize_t first, width
+
+
 cdef inline void load_slab(const Problem* p, const Operand* op, Py_ssize_t first, Py_ssize_t width,
                            Py_ssize_t start, Py_ssize_t height, real* to, Py_ssize_t pitch,
                            real* flat) noexcept nogil:
@@ -1349,10 +1362,7 @@ cdef inline void load_slab(const Problem* p, const Operand* op, Py_ssize_t first
                     prefetch(at + (i + AHEAD) * op.n, run * op.itemsize)
                 load_into(to + i * pitch + c, op, at + i * op.n, op.inner, run)
         c += run
-    if width < pitch:                       # the column in vain: anything that is not slow
-        for i in range(height):
-            for c in range(width, pitch):
-                to[i * pitch + c] = 0
+    fill_up(to, height, width, pitch)
 
 
 cdef inline void store_slab(const Problem* p, const Operand* op, Py_ssize_t first, Py_ssize_t width,
@@ -1383,7 +1393,7 @@ cdef inline void max_slab(real* max, const real* x, Py_ssize_t height, Py_ssize_
 
 
 cdef void exp_slab(Workspace* w, real* e, Py_ssize_t pitch, const real* x, Py_ssize_t x_pitch, Py_ssize_t height,
-                   bint below) noexcept nogil:
+                   bint below, const Copy* next, Py_ssize_t row) noexcept nogil:
     """exp; of what is below the maximum, with how often that was reached, or of all."""
     cdef real ties[TILE]
     cdef Pitches bytes = Pitches(pitch * sizeof(real), 0, x_pitch, 0, 0)
@@ -1391,9 +1401,9 @@ cdef void exp_slab(Workspace* w, real* e, Py_ssize_t pitch, const real* x, Py_ss
     for c in range(pitch):
         ties[c] = 0
     if real is float:
-        exp_columns_f32(e, x, &bytes, height, pitch, <const float*> w.constants, OF_STRIDE, ties, below)
+        exp_columns_f32(e, x, &bytes, height, pitch, <const float*> w.constants, OF_STRIDE, ties, below, next, row)
     else:
-        exp_columns_f64(e, x, &bytes, height, pitch, <const double*> w.constants, OF_STRIDE, ties, below)
+        exp_columns_f64(e, x, &bytes, height, pitch, <const double*> w.constants, OF_STRIDE, ties, below, next, row)
     for c in range(pitch):
         w.ties[c] += ties[c]
 
@@ -1439,29 +1449,29 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
 
 
 cdef inline void write_columns(Form form, real* y, const real* g, const real* x, const Pitches* pitch, Py_ssize_t rows,
-                               Py_ssize_t n, const Workspace* w, bint is_exp, bint extreme) noexcept nogil:
+                               Py_ssize_t n, const Workspace* w, bint is_exp, bint extreme, const Copy* next, Py_ssize_t row) noexcept nogil:
     """Rows of a tile's results. x may be exp already."""
     cdef const real* of = <const real*> w.constants
     if real is float:
         if form == LOG_SOFTMAX:
             forward_columns_f32(y, x, pitch, rows, n, of, OF_STRIDE)
         elif is_exp:
-            backward_of_exp_columns_f32(y, g, x, pitch, rows, n, of, OF_STRIDE)
+            backward_of_exp_columns_f32(y, g, x, pitch, rows, n, of, OF_STRIDE, next, row)
         elif form == BACKWARD_SRC:
             backward_src_columns_f32(y, g, x, pitch, rows, n, of, OF_STRIDE)
         else:
             backward_dst_columns_f32(
-                y, g, x, pitch, rows, n, of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
+                y, g, x, pitch, rows, n, of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme, next, row)
     else:
         if form == LOG_SOFTMAX:
             forward_columns_f64(y, x, pitch, rows, n, of, OF_STRIDE)
         elif is_exp:
-            backward_of_exp_columns_f64(y, g, x, pitch, rows, n, of, OF_STRIDE)
+            backward_of_exp_columns_f64(y, g, x, pitch, rows, n, of, OF_STRIDE, next, row)
         elif form == BACKWARD_SRC:
             backward_src_columns_f64(y, g, x, pitch, rows, n, of, OF_STRIDE)
         else:
             backward_dst_columns_f64(
-                y, g, x, pitch, rows, n, of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme)
+                y, g, x, pitch, rows, n, of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme, next, row)
 
 
 cdef inline Py_ssize_t room(const real* like) noexcept nogil:
@@ -1481,17 +1491,36 @@ cdef inline bint lies_adjacent(const Operand* op, const real* like) noexcept nog
     return op.inner == sizeof(real) and is_native(op.dtype, like)
 
 
-cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspace* w,
+cdef const Copy* load_meanwhile(Copy* copy, const Problem* p, const Operand* op, Tile next, double* to,
+                                const real* like) noexcept nogil:
+    """What it takes to load a tile while another is computed; NULL if there is none."""
+    if next.width == 0:
+        return NULL
+    copy.source = locate_column(p, op, next.first)
+    copy.source_pitch = op.n
+    copy.to = <char*> to
+    copy.to_pitch = blocks(next.width, LANES) * LANES * sizeof(real)
+    copy.bytes = next.width * sizeof(real)
+    return copy
+
+
+cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize_t buffer, Workspace* w,
                    const real* like) noexcept nogil:
-    """`width` columns, each from its first element to its last."""
+    """A tile's columns, each from its first element to its last.
+
+    It may be `loaded` already, to one of two buffers; meanwhile the next, if any, is loaded to the other.
+    """
+    cdef Py_ssize_t first = tile.first, width = tile.width
     cdef Py_ssize_t n = p.n, pitch = blocks(width, LANES) * LANES, j, i, c, height, count, at_once
     cdef Pitches rows               # of operands and result in the last pass
     cdef bint whole = n * pitch <= room(like)   # what is loaded stays
     cdef bint kept = whole and p.form == BACKWARD_SRC, extreme = False
     cdef real* result = <real*> w.result
     cdef real* flat = <real*> w.flat
-    cdef real* gs = <real*> w.diff_dst
-    cdef real* xs = <real*> w.src
+    cdef real* all_gs = <real*> (w.diff_dst + buffer * STAGE)
+    cdef real* all_xs = <real*> (w.src + buffer * STAGE)
+    cdef real* gs = all_gs
+    cdef real* xs = all_xs
     cdef real* max = <real*> w.constants + OF_MAX * OF_STRIDE
     cdef const real* x
     cdef const real* g
@@ -1520,6 +1549,10 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
             w.exps_hi[c] = w.exps_lo[c] = w.ties[c] = 0
             max[c] = -INFINITY
 
+    cdef Copy next_diff_dst, next_src
+    cdef const Copy* to_copy_g = load_meanwhile(
+        &next_diff_dst, p, &p.diff_dst, next, w.diff_dst + (1 - buffer) * STAGE, like)
+    cdef const Copy* to_copy_x = load_meanwhile(&next_src, p, &p.src, next, w.src + (1 - buffer) * STAGE, like)
     at_once = n if not by_row else 4
     rows.y = p.out.n if out != NULL else pitch * sizeof(real)
     rows.g = p.diff_dst.n if diff_dst != NULL else pitch * sizeof(real)
@@ -1532,16 +1565,22 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     while j < n and not p.stopped:
         height = slab_height(p, j, pitch, like)
         if whole:
-            gs = <real*> w.diff_dst + j * pitch
-            xs = <real*> w.src + j * pitch
+            gs = all_gs + j * pitch
+            xs = all_xs + j * pitch
         if p.form != LOG_SOFTMAX:
-            load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
+            if loaded:
+                fill_up(gs, height, width, pitch)
+            else:
+                load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
             sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, <const real*> gs, n, j, height, pitch)
         if p.form != BACKWARD_DST:
             if src != NULL and full:
                 max_slab(max, <const real*> (src + j * p.src.n), height, p.src.n, pitch)
             else:
-                load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
+                if loaded:
+                    fill_up(xs, height, width, pitch)
+                else:
+                    load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
                 max_slab(max, <const real*> xs, height, pitch * sizeof(real), pitch)
         j += height
 
@@ -1553,15 +1592,16 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
         while j < n and not p.stopped:
             height = slab_height(p, j, pitch, like)
             if whole:
-                xs = <real*> w.src + j * pitch
+                xs = all_xs + j * pitch
             elif src == NULL or not full:
                 load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
             y = xs if kept else <real*> w.diff_dst      # which is not needed at this time
             if src != NULL and full:
-                exp_slab(w, y, pitch, <const real*> (src + j * p.src.n), p.src.n, height,
-                         p.form == LOG_SOFTMAX)
+                exp_slab(w, y, pitch, <const real*> (src + j * p.src.n), p.src.n, height, p.form == LOG_SOFTMAX,
+                         to_copy_x, j)
             else:
-                exp_slab(w, y, pitch, <const real*> xs, pitch * sizeof(real), height, p.form == LOG_SOFTMAX)
+                exp_slab(
+                    w, y, pitch, <const real*> xs, pitch * sizeof(real), height, p.form == LOG_SOFTMAX, to_copy_x, j)
             sum_slab(w, w.exps_hi, w.exps_lo, <const real*> y, n, j, height, pitch)
             j += height
         finish_rows(p.form, w, pitch, like)
@@ -1571,8 +1611,8 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
     while j < n and not p.stopped:
         height = slab_height(p, j, pitch, like)
         if whole:
-            gs = <real*> w.diff_dst + j * pitch
-            xs = <real*> w.src + j * pitch
+            gs = all_gs + j * pitch
+            xs = all_xs + j * pitch
         elif p.form != LOG_SOFTMAX and diff_dst == NULL:
             load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
         if src == NULL and (not whole or p.form == BACKWARD_DST):
@@ -1587,7 +1627,7 @@ cdef void one_tile(const Problem* p, Py_ssize_t first, Py_ssize_t width, Workspa
                 g = <const real*> (diff_dst + (j + i) * p.diff_dst.n)
             if src != NULL:
                 x = <const real*> (src + (j + i) * p.src.n)
-            write_columns(p.form, y, g, x, &rows, count, computed, w, kept, extreme)
+            write_columns(p.form, y, g, x, &rows, count, computed, w, kept, extreme, to_copy_g, j + i)
             if by_row:
                 store_slab(p, &p.out, first, width, j + i, count, <const real*> y, pitch, flat)
             i += count
@@ -1602,22 +1642,40 @@ cdef inline Py_ssize_t tiled_together(const Problem* p, Py_ssize_t count) noexce
     return p.inner if p.inner >= WIDE else count
 
 
-cdef inline void tile_at(const Problem* p, Py_ssize_t i, Py_ssize_t count, Py_ssize_t width, Workspace* w,
-                         const real* like) noexcept nogil:
+cdef inline Tile tile_at(const Problem* p, Py_ssize_t i, Py_ssize_t count, Py_ssize_t width) noexcept nogil:
     cdef Py_ssize_t together = tiled_together(p, count), tiles = blocks(together, width)
     cdef Py_ssize_t start = i % tiles * width
-    one_tile(p, i // tiles * together + start, min(width, together - start), w, like)
+    return Tile(i // tiles * together + start, min(width, together - start))
+
+
+cdef void share_of_tiles(const Problem* p, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t count, Py_ssize_t width,
+                         Workspace* w, const real* like) noexcept nogil:
+    """The tiles of one thread; the next is loaded while one is computed, if it lies as it will be in scratch."""
+    cdef bint ahead = width * <Py_ssize_t> sizeof(real) >= MANY_COLUMNS and p.n * width <= room(like), loaded = False
+    cdef Py_ssize_t i, buffer = 0
+    cdef Tile next
+    if p.form != LOG_SOFTMAX:
+        ahead &= lies_adjacent(&p.diff_dst, like)
+    if p.form != BACKWARD_DST:
+        ahead &= lies_adjacent(&p.src, like)
+    for i in range(start, stop):
+        next = Tile(0, 0)
+        if ahead and i + 1 < stop:
+            next = tile_at(p, i + 1, count, width)
+        one_tile(p, tile_at(p, i, count, width), loaded, next, buffer, w, like)
+        if ahead:
+            buffer = 1 - buffer
+        loaded = next.width > 0
 
 
 cdef void columns(const Problem* p, Py_ssize_t count, Py_ssize_t width, Workspace* workspaces, int threads,
                   const real* like) noexcept nogil:
     cdef Py_ssize_t together = tiled_together(p, count), tiles = count // together * blocks(together, width), i
     if threads > 1:
-        for i in prange(tiles, schedule="static", num_threads=threads):
-            tile_at(p, i, count, width, workspaces + threadid(), like)
+        for i in prange(threads, schedule="static", num_threads=threads):
+            share_of_tiles(p, tiles * i // threads, tiles * (i + 1) // threads, count, width, workspaces + i, like)
     else:
-        for i in range(tiles):
-            tile_at(p, i, count, width, workspaces, like)
+        share_of_tiles(p, 0, tiles, count, width, workspaces, like)
 
 
 cdef Py_ssize_t tile_width(const Problem* p, Py_ssize_t count, int threads, const real* like) noexcept:

@@ -22,6 +22,13 @@ enum item_type { ITEM_REAL, ITEM_BF16, ITEM_F16 };
 
 enum { MANY_COLUMNS = 2048 };       /* bytes of one constant of each */
 
+/* Rows that are copied while others are computed. */
+typedef struct {
+    const char *source;
+    char *to;
+    ptrdiff_t source_pitch, to_pitch, bytes;
+} Copy;
+
 /* How the vectors that go through a step together lie. */
 enum way { ROW, SIDE_BY_SIDE, DOWN };
 

@@ -188,11 +188,14 @@ static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, in
 
 /* The same over n columns of `rows` rows. Constants of many columns do not fit in the first-level cache: then they are
  * loaded once for four rows. */
-#define COLUMNS_LOOP \
+#define COLUMNS_LOOP(next, first_row) \
     const Pitches pitch = *pitches; \
     const int type = ITEM_REAL; \
+    const Copy *copy = next; \
+    ptrdiff_t copied_rows = first_row; \
     while (rows) { \
         int down = rows >= 4 && n * (ptrdiff_t)sizeof(REAL) >= MANY_COLUMNS, count = down ? 4 : 1; \
+        ptrdiff_t copied = 0; \
         for (int k = 0; k < count; k++) { \
             if (pitch.y_ahead) \
                 prefetch(BELOW(y, k * pitch.y + pitch.y_ahead), n * sizeof(REAL)); \
@@ -204,13 +207,24 @@ static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, in
                 if (i + WIDTH > n) \
                     i = n - WIDTH; \
                 STEP(y + i, g + i, x + i, pitch, of + i, DOWN, 4); \
+                if (copy && copied + (ptrdiff_t)sizeof(VECTOR) <= copy->bytes) { \
+                    for (int k = 0; k < 4; k++) \
+                        memcpy(copy->to + (copied_rows + k) * copy->to_pitch + copied, \
+                               copy->source + (copied_rows + k) * copy->source_pitch + copied, sizeof(VECTOR)); \
+                    copied += sizeof(VECTOR); \
+                } \
             } \
         } else { \
             LOOP(SIDE_BY_SIDE, BESIDE, 1, ) \
         } \
+        if (copy) \
+            copy_rows(copy->to + copied_rows * copy->to_pitch + copied, copy->to_pitch, \
+                      copy->source + copied_rows * copy->source_pitch + copied, copy->source_pitch, count, \
+                      copy->bytes - copied, 0); \
         y = (REAL *)BELOW(y, count * pitch.y); \
         g = BELOW(g, count * pitch.g); \
         x = BELOW(x, count * pitch.x); \
+        copied_rows += count; \
         rows -= count; \
     }
 #define BESIDE(y, g, x, of, count) STEP(y, g, x, NEIGHBOURS, of, SIDE_BY_SIDE, count)
@@ -331,12 +345,13 @@ static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdif
 }
 
 static void NAME(backward_dst_columns)(REAL *y, const REAL *g, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n,
-                                       const REAL *of, ptrdiff_t stride, const double *hi, const double *lo, int extreme)
+                                       const REAL *of, ptrdiff_t stride, const double *hi, const double *lo, int extreme,
+                                       const Copy *next, ptrdiff_t row)
 {
     VECTOR top = SPLAT(LIMIT(DST_LO));
     ptrdiff_t all = rows;
 #define STEP(y, g, x, pitch, of, way, count) NAME(dst_step)(y, g, x, pitch, of, stride, way, ITEM_REAL, &top, count)
-    COLUMNS_LOOP
+    COLUMNS_LOOP(next, row)
 #undef STEP
     if (extreme || any((u64_vector)(top > SPLAT(LIMIT(DST_HI)))))
         for (ptrdiff_t j = 1; j <= all; j++)
@@ -383,7 +398,7 @@ static void NAME(backward_src_columns)(REAL *y, const REAL *g, const REAL *x, co
                                        const REAL *of, ptrdiff_t stride)
 {
 #define STEP(y, g, x, pitch, of, way, count) NAME(src_step)(y, g, x, pitch, of, stride, way, ITEM_REAL, count)
-    COLUMNS_LOOP
+    COLUMNS_LOOP(NULL, 0)
 #undef STEP
 }
 
@@ -415,12 +430,12 @@ static void NAME(backward_of_exp_row)(void *y, const void *g, const REAL *e, ptr
 }
 
 static void NAME(backward_of_exp_columns)(REAL *y, const REAL *g, const REAL *e, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n,
-                                          const REAL *of, ptrdiff_t stride)
+                                          const REAL *of, ptrdiff_t stride, const Copy *next, ptrdiff_t row)
 {
     const REAL *x = e;
 #define STEP(y, g, x, pitch, of, way, count) \
     NAME(of_exp_step)(y, g, (const REAL *)(x), pitch, of, stride, way, ITEM_REAL, count)
-    COLUMNS_LOOP
+    COLUMNS_LOOP(next, row)
 #undef STEP
 }
 
@@ -451,7 +466,7 @@ static void NAME(forward_columns)(REAL *y, const REAL *x, const Pitches *pitches
 {
     const REAL *g = x;
 #define STEP(y, g, x, pitch, of, way, count) NAME(forward_step)(y, x, pitch, of, stride, way, ITEM_REAL, count)
-    COLUMNS_LOOP
+    COLUMNS_LOOP(NULL, 0)
 #undef STEP
 }
 
@@ -681,22 +696,22 @@ ALWAYS_INLINE void NAME(exp_columns_step)(REAL *e, const void *x, Pitches pitch,
 }
 
 ALWAYS_INLINE void NAME(exp_columns_loop)(REAL *y, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n, const REAL *of,
-                                          ptrdiff_t stride, int below, REAL *ties)
+                                          ptrdiff_t stride, int below, REAL *ties, const Copy *next, ptrdiff_t row)
 {
     const REAL *g = x;
 #define STEP(y, g, x, pitch, of, way, count) \
     NAME(exp_columns_step)((REAL *)(y), x, pitch, of, stride, way, below, ties + i, count)
-    COLUMNS_LOOP
+    COLUMNS_LOOP(next, row)
 #undef STEP
 }
 
 static void NAME(exp_columns)(REAL *e, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n, const REAL *of,
-                              ptrdiff_t stride, REAL *ties, int below)
+                              ptrdiff_t stride, REAL *ties, int below, const Copy *next, ptrdiff_t row)
 {
     if (below)
-        NAME(exp_columns_loop)(e, x, pitches, rows, n, of, stride, 1, ties);
+        NAME(exp_columns_loop)(e, x, pitches, rows, n, of, stride, 1, ties, next, row);
     else
-        NAME(exp_columns_loop)(e, x, pitches, rows, n, of, stride, 0, ties);
+        NAME(exp_columns_loop)(e, x, pitches, rows, n, of, stride, 0, ties, next, row);
 }
 
 #include "short_rows_of_real.h"
