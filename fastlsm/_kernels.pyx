@@ -92,6 +92,8 @@ cdef extern from "lanes.h" nogil:
     void fold_row_f64(double* hi, double* lo) noexcept
     void add_rows_f32(double* hi, double* lo, const float* x, Py_ssize_t rows, Py_ssize_t pitch) noexcept
     void add_rows_f64(double* hi, double* lo, const double* x, Py_ssize_t rows, Py_ssize_t pitch) noexcept
+    void rows_to_lanes_f32(double* lanes, Py_ssize_t width, const float* x, Py_ssize_t pitch, Py_ssize_t rows,
+                           Py_ssize_t n, Py_ssize_t ahead) noexcept
     void sum_columns_f32(
         double* hi, double* lo, const float* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns) noexcept
     void sum_columns_f64(
@@ -276,6 +278,7 @@ cdef enum:
     NEAR_TILE = 496             # what is near is better in smaller ones
     OF_STRIDE = TILE + 2 * LANES    # no power of two either
     WIDE = 48                   # an inner extent from which on tiles end where it does
+    NEAR_RUN = 256              # columns whose lanes the first-level cache keeps
     NARROW = 128                # columns that are worth the jump from one row of a tile to the next
     SLAB = 8192                 # elements of a tile that are loaded, computed and stored at a time
     AHEAD = 4                   # rows of a tile that are asked for ahead of their use, if near
@@ -309,6 +312,7 @@ cdef struct Problem:
     volatile bint stopped       # the call is to end at once; what is written does not matter any more
     int type                    # the elements that rows compute on where they lie, if all are adjacent: loops.h
     bint flat                   # rows are adjacent, and so short that they are gone through as one run
+    bint near                   # columns of float are in the caches and can be computed on where they lie
     bint wide                   # columns are far, and run along memory: in long runs, processors read ahead themselves
     Py_ssize_t outer, n, inner  # extents
     int ndim                    # axes outside `outer` that could not be merged into it, and
@@ -1448,6 +1452,16 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
                 sum_lo[s + c] = sum.lo
 
 
+cdef inline void sum_near(Workspace* w, const float* x, Py_ssize_t x_pitch, Py_ssize_t n, Py_ssize_t width,
+                          Py_ssize_t pitch) noexcept nogil:
+    """Sum a tile where it lies, row by row, as the processor reads ahead. The lanes are in memory, but near."""
+    cdef Py_ssize_t c
+    rows_to_lanes_f32(w.lanes, pitch, x, x_pitch, n, width, AHEAD)
+    fold_lanes(w.lanes, <double*> NULL, min(n, <Py_ssize_t> LANES), pitch, x)
+    for c in range(pitch):
+        w.diff_dst_hi[c] = w.lanes[c]
+
+
 cdef inline void write_columns(Form form, real* y, const real* g, const real* x, const Pitches* pitch, Py_ssize_t rows,
                                Py_ssize_t n, const Workspace* w, bint is_exp, bint extreme, const Copy* next, Py_ssize_t row) noexcept nogil:
     """Rows of a tile's results. x may be exp already."""
@@ -1529,17 +1543,19 @@ cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize
     cdef const char* src = NULL
     cdef char* out = NULL                   # written where it lies
     cdef Py_ssize_t computed = pitch
-    cdef bint in_one_run = first % p.inner + width <= p.inner, by_row, full = width == pitch
+    cdef bint in_one_run = first % p.inner + width <= p.inner, by_row, summed
+    cdef bint near = p.near and pitch <= NEAR_RUN and (whole or p.form == BACKWARD_DST)
     if in_one_run:
-        if p.form != LOG_SOFTMAX and not whole and lies_adjacent(&p.diff_dst, like):
+        if p.form != LOG_SOFTMAX and (near or not whole) and lies_adjacent(&p.diff_dst, like):
             diff_dst = locate_column(p, &p.diff_dst, first)
-        if (p.form == BACKWARD_DST or not whole) and lies_adjacent(&p.src, like):
+        if (p.form == BACKWARD_DST or (near or not whole) and width == pitch) and lies_adjacent(&p.src, like):
             src = locate_column(p, &p.src, first)
         if lies_adjacent(&p.out, like) and not p.out.far:
             if not (src != NULL and p.out.data == p.src.data or diff_dst != NULL and p.out.data == p.diff_dst.data):
                 out = locate_column(p, &p.out, first)
         if diff_dst != NULL or src != NULL or out != NULL:
             computed = width
+    summed = near and diff_dst != NULL
     by_row = in_one_run and out == NULL and not p.out.turned    # then writing does not wait until reading ends
 
     for c in range(pitch):
@@ -1556,25 +1572,27 @@ cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize
     at_once = n if not by_row else 4
     rows.y = p.out.n if out != NULL else pitch * sizeof(real)
     rows.g = p.diff_dst.n if diff_dst != NULL else pitch * sizeof(real)
-    rows.x = p.src.n if src != NULL else pitch * sizeof(real)
+    rows.x = p.src.n if src != NULL and not kept else pitch * sizeof(real)
     rows.y_ahead = AHEAD * p.out.n if out != NULL else 0
-    rows.x_ahead = AHEAD * p.src.n if src != NULL and not p.wide else 0
+    rows.x_ahead = AHEAD * p.src.n if src != NULL and p.form == BACKWARD_DST and not p.wide else 0
 
     # First pass: the sum of diff_dst and the maximum of src.
+    if summed:
+        sum_near(w, <const float*> diff_dst, p.diff_dst.n, n, width, pitch)
     j = 0
     while j < n and not p.stopped:
         height = slab_height(p, j, pitch, like)
         if whole:
             gs = all_gs + j * pitch
             xs = all_xs + j * pitch
-        if p.form != LOG_SOFTMAX:
+        if p.form != LOG_SOFTMAX and not summed:
             if loaded:
                 fill_up(gs, height, width, pitch)
             else:
                 load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
             sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, <const real*> gs, n, j, height, pitch)
         if p.form != BACKWARD_DST:
-            if src != NULL and full:
+            if src != NULL:
                 max_slab(max, <const real*> (src + j * p.src.n), height, p.src.n, pitch)
             else:
                 if loaded:
@@ -1593,15 +1611,15 @@ cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize
             height = slab_height(p, j, pitch, like)
             if whole:
                 xs = all_xs + j * pitch
-            elif src == NULL or not full:
+            elif src == NULL:
                 load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
             y = xs if kept else <real*> w.diff_dst      # which is not needed at this time
-            if src != NULL and full:
+            if src != NULL:
                 exp_slab(w, y, pitch, <const real*> (src + j * p.src.n), p.src.n, height, p.form == LOG_SOFTMAX,
                          to_copy_x, j)
             else:
-                exp_slab(
-                    w, y, pitch, <const real*> xs, pitch * sizeof(real), height, p.form == LOG_SOFTMAX, to_copy_x, j)
+                exp_slab(w, y, pitch, <const real*> xs, pitch * sizeof(real), height, p.form == LOG_SOFTMAX,
+                         to_copy_x, j)
             sum_slab(w, w.exps_hi, w.exps_lo, <const real*> y, n, j, height, pitch)
             j += height
         finish_rows(p.form, w, pitch, like)
@@ -1625,7 +1643,7 @@ cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize
             x = xs + i * pitch
             if diff_dst != NULL:
                 g = <const real*> (diff_dst + (j + i) * p.diff_dst.n)
-            if src != NULL:
+            if src != NULL and not kept:
                 x = <const real*> (src + (j + i) * p.src.n)
             write_columns(p.form, y, g, x, &rows, count, computed, w, kept, extreme, to_copy_g, j + i)
             if by_row:
@@ -1683,7 +1701,9 @@ cdef Py_ssize_t tile_width(const Problem* p, Py_ssize_t count, int threads, cons
     cdef Py_ssize_t n = p.n, together = tiled_together(p, count), space = room(like) if p.wide else SLAB
     cdef Py_ssize_t widest = (TILE if real is float else TILE // 2) if p.wide else NEAR_TILE
     cdef Py_ssize_t most = min(max(space // n, <Py_ssize_t> NARROW), widest) // LANES * LANES
-    if room(like) < n * most <= 2 * room(like):     # half as wide, a tile need not be loaded twice
+    if p.near and p.form == BACKWARD_DST:       # and needs no scratch but the lanes
+        most = NEAR_RUN if p.inner <= NEAR_RUN else NARROW
+    elif room(like) < n * most <= 2 * room(like):     # half as wide, a tile need not be loaded twice
         most //= 2
     elif n * most > room(like):             # it must be, and then long runs are worth more than the cache
         most = widest
@@ -1874,6 +1894,9 @@ cdef int walk(Problem* p, int threads) except -1:
     w.workspaces = NULL
     if by_columns:
         p.wide = p.out.far and p.inner >= WIDE and not (p.diff_dst.turned or p.src.turned or p.out.turned)
+        p.near = not p.wide and SLAB // NARROW <= p.n <= MIN_PART   # shorter ones are sooner copied
+        for op in operands[:2]:
+            p.near &= op.inner == op.itemsize and op.dtype == FLOAT32
         if in_double:
             w.together = tile_width(p, count, threads, <const double*> NULL)
         else:

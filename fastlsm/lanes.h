@@ -7,6 +7,7 @@
 #ifndef FASTLSM_LANES_H
 #define FASTLSM_LANES_H
 
+#include "traffic.h"
 #include "vectors.h"
 
 enum { LANE_COUNT = 16, LANE_VECTORS = LANE_COUNT / WIDTH_F64 };
@@ -171,6 +172,24 @@ static inline void fold_row_f64(double *hi, double *lo)
 ADD_ROWS(add_rows_f32, float, add_row_f32)
 ADD_ROWS(add_rows_f64, double, add_row_f64)
 #undef ADD_ROWS
+
+/* Add each row of n columns to its lane. The lanes lie in memory, `width` sums side by side in each; with each row, that
+ * `ahead` rows further is asked for. */
+static inline void rows_to_lanes_f32(double *lanes, ptrdiff_t width, const float *x, ptrdiff_t pitch, ptrdiff_t rows,
+                                     ptrdiff_t n, ptrdiff_t ahead)
+{
+    memset(lanes, 0, LANE_COUNT * width * sizeof *lanes);
+    for (ptrdiff_t j = 0; j < rows; j++) {
+        const float *row = (const float *)((const char *)x + j * pitch);
+        double *lane = lanes + j % LANE_COUNT * width;
+        ptrdiff_t c = 0;
+        prefetch((const char *)row + ahead * pitch, n * sizeof *row);
+        for (; c + WIDTH_F64 <= n; c += WIDTH_F64)
+            store_f64(lane + c, load_f64(lane + c) + load_as_f64(row + c));
+        for (; c < n; c++)
+            lane[c] += row[c];
+    }
+}
 
 /* Where no lane has more than one element, the tree is that of the elements. Adding 0 to its sum makes -0 what it is where
  * lanes begin with 0. */

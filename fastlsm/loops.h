@@ -20,7 +20,7 @@ enum constant {
 /* An element in memory: what the arithmetic is in, or 16 bits. */
 enum item_type { ITEM_REAL, ITEM_BF16, ITEM_F16 };
 
-enum { MANY_COLUMNS = 2048 };       /* bytes of one constant of each */
+enum { MANY_COLUMNS = 4096 };       /* bytes of one constant of each */
 
 /* Rows that are copied while others are computed. */
 typedef struct {

@@ -212,6 +212,25 @@ def test_columns_past_the_caches(isa, dtype, n, inner, rng):
             assert bits(result[block].T) == bits(call(*rows, 1))
 
 
+@every_form
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("n", "inner"), [(64, 17), (130, 256), (300, 300), (700, 48), (5000, 64), (16384, 33), (16385, 32), (21, 200_000)]
+)
+def test_columns_that_are_computed_on_where_they_lie(isa, form, dtype, n, inner, rng):
+    """In the caches or past them, to an array of their own or in place; some dst are out of the common range."""
+    g, x = rng.standard_normal((2, 2, n, inner), np.float32).astype(dtype)
+    x[:, :: n // 3, ::5] += 50 if form == "dst" else 0
+    call, at = FORMS[form], [*range(0, inner, 1 + inner // 500), inner - 1]
+    rows = [np.ascontiguousarray(a[1][:, at].T) for a in (g, x)]
+    expected = bits(call(*rows, 1))
+    assert bits(call(g, x, 1)[1][:, at].T) == expected
+    for place in (0, 1):
+        operands = [g.copy(), x.copy()]
+        call(*operands, 1, out=operands[place])
+        assert bits(operands[place][1][:, at].T) == expected
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("n", [3, 64, 900, 40_000])
 def test_rows_past_the_caches(isa, dtype, n, rng):
