@@ -21,8 +21,9 @@ C. Two walks. *rows*: vectors run along the axis, a row after the other, or some
    and the sum of the next are found: what memory and arithmetic do at the same time costs once. Very short rows
    that are adjacent are turned (turn.h) for what runs along the axis, and written as one run of elements.
    *columns*: vectors run across neighbouring rows, a tile of them after the other, for an axis that is not the
-   nearest in memory, and for very short rows apart, which are turned on loading and on storing. Scratch begins at
-   a cache line, and tiles end where `inner` does: a vector that lies in two lines takes twice as long.
+   nearest in memory, and for very short rows apart, which are turned on loading and on storing. Near tiles are computed
+   on where they lie; far ones are loaded to scratch, the next while one is computed. Scratch begins at a cache line,
+   and tiles end where `inner` does: a vector that lies in two lines takes twice as long.
 
 D. The same bits in both walks, on every instruction set, with any number of threads. A row is cut into
    parts at places that depend on n alone (`part_length`). In a part, element j is added to lane j % 16;
@@ -81,9 +82,11 @@ cdef extern from "vexp.h" nogil:
     const double MAGIC_F64, LN_2
     const int BIAS_F32, BIAS_F64
     double exp_f64_with_tail(double x, double magic, double* tail) noexcept
-    float toward_zero_f32(float f, double rest) noexcept
+    double exp_f64_to_36_bits(double x, double magic) noexcept
+    double cut_to_f32(double x) noexcept
     double toward_zero_f64(double f, double rest) noexcept
     double log1p_f64(double x, double tail) noexcept
+    double log1p_f64_to_34_bits(double x) noexcept
     double product_error(double a, double b, double p) noexcept
 
 cdef extern from "lanes.h" nogil:
@@ -150,24 +153,26 @@ cdef extern from "loops.h" nogil:
         void* y, const void* g, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
     void backward_src_row_f64(
         void* y, const void* g, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
-    void backward_dst_columns_f32(float* y, const float* g, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
-                                  const float* of, Py_ssize_t stride, const double* hi, const double* lo,
+    void backward_dst_columns_f32(float* y, const float* g, const float* x, const Pitches* pitch, Py_ssize_t rows,
+                                  Py_ssize_t n, const float* of, Py_ssize_t stride, const double* hi, const double* lo,
                                   bint extreme, const Copy* next, Py_ssize_t row) noexcept
-    void forward_columns_f32(float* y, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const float* of,
-                             Py_ssize_t stride) noexcept
+    void forward_columns_f32(float* y, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
+                             const float* of, Py_ssize_t stride) noexcept
     void backward_of_exp_columns_f32(float* y, const float* g, const float* e, const Pitches* pitch, Py_ssize_t rows,
-                                     Py_ssize_t n, const float* of, Py_ssize_t stride, const Copy* next, Py_ssize_t row) noexcept
-    void backward_src_columns_f32(float* y, const float* g, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
-                                  const float* of, Py_ssize_t stride) noexcept
-    void backward_dst_columns_f64(double* y, const double* g, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
-                                  const double* of, Py_ssize_t stride, const double* hi, const double* lo,
-                                  bint extreme, const Copy* next, Py_ssize_t row) noexcept
-    void forward_columns_f64(double* y, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const double* of,
-                             Py_ssize_t stride) noexcept
-    void backward_of_exp_columns_f64(double* y, const double* g, const double* e, const Pitches* pitch, Py_ssize_t rows,
-                                     Py_ssize_t n, const double* of, Py_ssize_t stride, const Copy* next, Py_ssize_t row) noexcept
-    void backward_src_columns_f64(double* y, const double* g, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
-                                  const double* of, Py_ssize_t stride) noexcept
+                                     Py_ssize_t n, const float* of, Py_ssize_t stride, const Copy* next,
+                                     Py_ssize_t row) noexcept
+    void backward_src_columns_f32(float* y, const float* g, const float* x, const Pitches* pitch, Py_ssize_t rows,
+                                  Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
+    void backward_dst_columns_f64(double* y, const double* g, const double* x, const Pitches* pitch, Py_ssize_t rows,
+                                  Py_ssize_t n, const double* of, Py_ssize_t stride, const double* hi,
+                                  const double* lo, bint extreme, const Copy* next, Py_ssize_t row) noexcept
+    void forward_columns_f64(double* y, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
+                             const double* of, Py_ssize_t stride) noexcept
+    void backward_of_exp_columns_f64(double* y, const double* g, const double* e, const Pitches* pitch,
+                                     Py_ssize_t rows, Py_ssize_t n, const double* of, Py_ssize_t stride,
+                                     const Copy* next, Py_ssize_t row) noexcept
+    void backward_src_columns_f64(double* y, const double* g, const double* x, const Pitches* pitch, Py_ssize_t rows,
+                                  Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
     void sum_rows_f32(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi,
                       double* lo, int type) noexcept
     void max_rows_f32(float* max, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead,
@@ -214,8 +219,9 @@ cdef extern from "loops.h" nogil:
     void max_columns_f64(double* max, const double* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns) noexcept
     void exp_columns_f32(float* e, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const float* of,
                          Py_ssize_t stride, float* ties, bint below, const Copy* next, Py_ssize_t row) noexcept
-    void exp_columns_f64(double* e, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const double* of,
-                         Py_ssize_t stride, double* ties, bint below, const Copy* next, Py_ssize_t row) noexcept
+    void exp_columns_f64(double* e, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
+                         const double* of, Py_ssize_t stride, double* ties, bint below, const Copy* next,
+                         Py_ssize_t row) noexcept
 
 cdef extern from "turn.h" nogil:
     void turn_f32(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
@@ -339,8 +345,8 @@ cdef struct Part:               # what the passes over a part of a row find
 
 
 cdef struct Workspace:          # of one thread; doubles hold floats as well
-    double diff_dst[2 * STAGE]  # a tile if it fits, and the next one; else a slab of some of its rows
-    double src[2 * STAGE]
+    double diff_dst[STAGE]      # a tile if it fits, or two in halves; else a slab of some of its rows
+    double src[STAGE]
     double result[SLAB]
     double flat[SLAB]
     double lanes[LANES * TILE]  # of LANES columns, then those of the next; of double hi, from the middle on lo
@@ -557,11 +563,12 @@ cdef inline Py_ssize_t part_length(Py_ssize_t n) noexcept nogil:
 # Without a branch that depends on the row, so that columns can do many rows at once.
 
 cdef inline void set_factor(Row* row, Sum factor, const real* like) noexcept nogil:
-    cdef double rounded = <real> value(factor), rest = (factor.hi - rounded) + factor.lo
+    cdef double rounded, rest
     if real is float:
-        row.factor = toward_zero_f32(<float> rounded, rest)
+        row.factor = <float> cut_to_f32(factor.hi)
     else:
-        row.factor = toward_zero_f64(rounded, rest)
+        rounded = value(factor)
+        row.factor = toward_zero_f64(rounded, (factor.hi - rounded) + factor.lo)
     rest = (factor.hi - row.factor) + factor.lo
     row.factor_low = rest if fabs(row.factor) < INFINITY else 0
 
@@ -600,9 +607,14 @@ cdef inline void begin_row(Row* row, double max, Py_ssize_t n, Sum diff_dst, con
     row.factor = row.factor_low = 0
 
 
-cdef inline double exp_at_max(const Row* row, double* tail, const real* like) noexcept nogil:
-    cdef double K = (MAGIC_F32 + BIAS_F32 if real is float else MAGIC_F64 + BIAS_F64) - row.magic
-    return exp_f64_with_tail(row.max - row.shift, MAGIC_F64 + BIAS_F64 - K, tail)
+cdef inline double exp_at_max(const Row* row, double* tail) noexcept nogil:
+    return exp_f64_with_tail(row.max - row.shift, row.magic, tail)
+
+
+cdef inline double exp_at_max_f32(const Row* row, double sign) noexcept nogil:
+    """exp of the maximum, or with sign -1, 1 / exp."""
+    cdef double K = MAGIC_F32 + BIAS_F32 - row.magic
+    return exp_f64_to_36_bits(sign * (row.max - row.shift), MAGIC_F64 + BIAS_F64 - sign * K)
 
 
 cdef inline void finish_backward(Row* row, Sum exps, const real* like) noexcept nogil:
@@ -612,14 +624,14 @@ cdef inline void finish_backward(Row* row, Sum exps, const real* like) noexcept 
     softmax would come out above 1 for more than half a unit: a fifth of that error is left in the sum, for which the
     others, whose error it is then too, have room.
     """
-    cdef double tail = 0
-    cdef double at_max = exp_at_max(row, &tail, like)
-    cdef double error
+    cdef double at_max, error, tail = 0
     cdef Sum ratio
     if real is float:
+        at_max = exp_at_max_f32(row, 1)
         error = exp_one_f32(<float> row.max, <float> row.shift, <float> row.magic, <float> row.lo) - at_max
-        ratio = Sum(row.diff_dst.hi / (at_max + 0.2 * error + (exps.hi - (at_max + error))), 0)
+        ratio = Sum(row.diff_dst.hi / (exps.hi - 0.8 * error), 0)
     else:
+        at_max = exp_at_max(row, &tail)
         error = exp_one_f64(row.max, row.shift, row.magic, row.lo) - at_max
         exps = add(exps, Sum(-at_max - error, 0))
         ratio = quotient(row.diff_dst, add(Sum(at_max, tail + 0.2 * (error - tail)), exps))
@@ -628,14 +640,14 @@ cdef inline void finish_backward(Row* row, Sum exps, const real* like) noexcept 
 
 cdef inline void finish_forward(Row* row, Sum others, double ties, const real* like) noexcept nogil:
     """The logarithm of log_softmax, from the same."""
-    cdef double tail = 0
-    cdef double at_max = exp_at_max(row, &tail, like)
+    cdef double at_max, tail = 0
     cdef Sum ratio
     if real is float:
-        ratio = Sum(others.hi / at_max + (ties - 1), 0)
+        row.factor = log1p_f64_to_34_bits(others.hi * exp_at_max_f32(row, -1) + (ties - 1))
     else:
+        at_max = exp_at_max(row, &tail)
         ratio = add(quotient(others, Sum(at_max, tail)), Sum(ties - 1, 0))
-    row.factor = log1p_f64(ratio.hi, ratio.lo)
+        row.factor = log1p_f64(ratio.hi, ratio.lo)
     row.factor_low = 0
 
 
@@ -1463,7 +1475,8 @@ cdef inline void sum_near(Workspace* w, const float* x, Py_ssize_t x_pitch, Py_s
 
 
 cdef inline void write_columns(Form form, real* y, const real* g, const real* x, const Pitches* pitch, Py_ssize_t rows,
-                               Py_ssize_t n, const Workspace* w, bint is_exp, bint extreme, const Copy* next, Py_ssize_t row) noexcept nogil:
+                               Py_ssize_t n, const Workspace* w, bint is_exp, bint extreme, const Copy* next,
+                               Py_ssize_t row) noexcept nogil:
     """Rows of a tile's results. x may be exp already."""
     cdef const real* of = <const real*> w.constants
     if real is float:
@@ -1518,33 +1531,44 @@ cdef const Copy* load_meanwhile(Copy* copy, const Problem* p, const Operand* op,
     return copy
 
 
-cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize_t buffer, Workspace* w,
+cdef inline const real* rows_at(
+    const char* lies, Py_ssize_t stride, Py_ssize_t i, const real* scratch
+) noexcept nogil:
+    """An operand's rows from the i-th on, where they lie, or if that is NULL in scratch."""
+    if lies == NULL:
+        return scratch
+    return <const real*> (lies + i * stride)
+
+
+cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize_t half, Workspace* w,
                    const real* like) noexcept nogil:
     """A tile's columns, each from its first element to its last.
 
-    It may be `loaded` already, to one of two buffers; meanwhile the next, if any, is loaded to the other.
+    It may be `loaded` already, to one half of the scratch; meanwhile the next, if any, is loaded to the other.
     """
-    cdef Py_ssize_t first = tile.first, width = tile.width
-    cdef Py_ssize_t n = p.n, pitch = blocks(width, LANES) * LANES, j, i, c, height, count, at_once
-    cdef Pitches rows               # of operands and result in the last pass
+    cdef Py_ssize_t n = p.n, first = tile.first, width = tile.width, pitch = blocks(width, LANES) * LANES
+    cdef Py_ssize_t j, i, c, height, count, at_once, computed = pitch, in_scratch = pitch * sizeof(real)
     cdef bint whole = n * pitch <= room(like)   # what is loaded stays
     cdef bint kept = whole and p.form == BACKWARD_SRC, extreme = False
+    cdef bint near = p.near and pitch <= NEAR_RUN and (whole or p.form == BACKWARD_DST)
+    cdef bint in_one_run = first % p.inner + width <= p.inner, by_row, summed
     cdef real* result = <real*> w.result
     cdef real* flat = <real*> w.flat
-    cdef real* all_gs = <real*> (w.diff_dst + buffer * STAGE)
-    cdef real* all_xs = <real*> (w.src + buffer * STAGE)
+    cdef real* all_gs = <real*> (w.diff_dst + half * (STAGE // 2))
+    cdef real* all_xs = <real*> (w.src + half * (STAGE // 2))
     cdef real* gs = all_gs
     cdef real* xs = all_xs
     cdef real* max = <real*> w.constants + OF_MAX * OF_STRIDE
-    cdef const real* x
-    cdef const real* g
     cdef real* y
-    cdef const char* diff_dst = NULL        # what is read where it lies: it is once, or must be loaded twice
+    cdef const real* x
+    cdef const char* diff_dst = NULL        # what is read where it lies: it is once, or it is near, or does not fit
     cdef const char* src = NULL
     cdef char* out = NULL                   # written where it lies
-    cdef Py_ssize_t computed = pitch
-    cdef bint in_one_run = first % p.inner + width <= p.inner, by_row, summed
-    cdef bint near = p.near and pitch <= NEAR_RUN and (whole or p.form == BACKWARD_DST)
+    cdef Pitches rows                       # of operands and result in the last pass
+    cdef Copy next_diff_dst, next_src
+    cdef const Copy* copy_diff_dst = load_meanwhile(
+        &next_diff_dst, p, &p.diff_dst, next, w.diff_dst + (1 - half) * (STAGE // 2), like)
+    cdef const Copy* copy_src = load_meanwhile(&next_src, p, &p.src, next, w.src + (1 - half) * (STAGE // 2), like)
     if in_one_run:
         if p.form != LOG_SOFTMAX and (near or not whole) and lies_adjacent(&p.diff_dst, like):
             diff_dst = locate_column(p, &p.diff_dst, first)
@@ -1557,6 +1581,7 @@ cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize
             computed = width
     summed = near and diff_dst != NULL
     by_row = in_one_run and out == NULL and not p.out.turned    # then writing does not wait until reading ends
+    at_once = 4 if by_row else n
 
     for c in range(pitch):
         w.diff_dst_hi[c] = w.diff_dst_lo[c] = 0
@@ -1564,17 +1589,6 @@ cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize
         for c in range(pitch):
             w.exps_hi[c] = w.exps_lo[c] = w.ties[c] = 0
             max[c] = -INFINITY
-
-    cdef Copy next_diff_dst, next_src
-    cdef const Copy* to_copy_g = load_meanwhile(
-        &next_diff_dst, p, &p.diff_dst, next, w.diff_dst + (1 - buffer) * STAGE, like)
-    cdef const Copy* to_copy_x = load_meanwhile(&next_src, p, &p.src, next, w.src + (1 - buffer) * STAGE, like)
-    at_once = n if not by_row else 4
-    rows.y = p.out.n if out != NULL else pitch * sizeof(real)
-    rows.g = p.diff_dst.n if diff_dst != NULL else pitch * sizeof(real)
-    rows.x = p.src.n if src != NULL and not kept else pitch * sizeof(real)
-    rows.y_ahead = AHEAD * p.out.n if out != NULL else 0
-    rows.x_ahead = AHEAD * p.src.n if src != NULL and p.form == BACKWARD_DST and not p.wide else 0
 
     # First pass: the sum of diff_dst and the maximum of src.
     if summed:
@@ -1592,14 +1606,12 @@ cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize
                 load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
             sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, <const real*> gs, n, j, height, pitch)
         if p.form != BACKWARD_DST:
-            if src != NULL:
-                max_slab(max, <const real*> (src + j * p.src.n), height, p.src.n, pitch)
-            else:
-                if loaded:
-                    fill_up(xs, height, width, pitch)
-                else:
-                    load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-                max_slab(max, <const real*> xs, height, pitch * sizeof(real), pitch)
+            if loaded:
+                fill_up(xs, height, width, pitch)
+            elif src == NULL:
+                load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
+            x = rows_at(src, p.src.n, j, <const real*> xs)
+            max_slab(max, x, height, in_scratch if src == NULL else p.src.n, pitch)
         j += height
 
     extreme = begin_rows(p.form, w, pitch, n, like)
@@ -1614,17 +1626,20 @@ cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize
             elif src == NULL:
                 load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
             y = xs if kept else <real*> w.diff_dst      # which is not needed at this time
-            if src != NULL:
-                exp_slab(w, y, pitch, <const real*> (src + j * p.src.n), p.src.n, height, p.form == LOG_SOFTMAX,
-                         to_copy_x, j)
-            else:
-                exp_slab(w, y, pitch, <const real*> xs, pitch * sizeof(real), height, p.form == LOG_SOFTMAX,
-                         to_copy_x, j)
+            x = rows_at(src, p.src.n, j, <const real*> xs)
+            exp_slab(w, y, pitch, x, in_scratch if src == NULL else p.src.n, height, p.form == LOG_SOFTMAX, copy_src, j)
             sum_slab(w, w.exps_hi, w.exps_lo, <const real*> y, n, j, height, pitch)
             j += height
         finish_rows(p.form, w, pitch, like)
+    if kept:                                # from now on x is exp
+        src = NULL
 
     # Last pass: the result.
+    rows.y = p.out.n if out != NULL else in_scratch
+    rows.g = p.diff_dst.n if diff_dst != NULL else in_scratch
+    rows.x = p.src.n if src != NULL else in_scratch
+    rows.y_ahead = AHEAD * p.out.n if out != NULL else 0
+    rows.x_ahead = AHEAD * p.src.n if p.form == BACKWARD_DST and src != NULL and not p.wide else 0
     j = 0
     while j < n and not p.stopped:
         height = slab_height(p, j, pitch, like)
@@ -1639,13 +1654,10 @@ cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize
         while i < height:
             count = min(height - i, at_once)
             y = result + (0 if by_row else i * pitch) if out == NULL else <real*> (out + (j + i) * p.out.n)
-            g = gs + i * pitch
-            x = xs + i * pitch
-            if diff_dst != NULL:
-                g = <const real*> (diff_dst + (j + i) * p.diff_dst.n)
-            if src != NULL and not kept:
-                x = <const real*> (src + (j + i) * p.src.n)
-            write_columns(p.form, y, g, x, &rows, count, computed, w, kept, extreme, to_copy_g, j + i)
+            write_columns(
+                p.form, y, rows_at(diff_dst, p.diff_dst.n, j + i, <const real*> (gs + i * pitch)),
+                rows_at(src, p.src.n, j + i, <const real*> (xs + i * pitch)), &rows, count, computed, w, kept, extreme,
+                copy_diff_dst, j + i)
             if by_row:
                 store_slab(p, &p.out, first, width, j + i, count, <const real*> y, pitch, flat)
             i += count
@@ -1669,8 +1681,9 @@ cdef inline Tile tile_at(const Problem* p, Py_ssize_t i, Py_ssize_t count, Py_ss
 cdef void share_of_tiles(const Problem* p, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t count, Py_ssize_t width,
                          Workspace* w, const real* like) noexcept nogil:
     """The tiles of one thread; the next is loaded while one is computed, if it lies as it will be in scratch."""
-    cdef bint ahead = width * <Py_ssize_t> sizeof(real) >= MANY_COLUMNS and p.n * width <= room(like), loaded = False
-    cdef Py_ssize_t i, buffer = 0
+    cdef bint ahead = width * <Py_ssize_t> sizeof(real) >= MANY_COLUMNS and 2 * p.n * width <= room(like)
+    cdef bint loaded = False
+    cdef Py_ssize_t i, half = 0
     cdef Tile next
     if p.form != LOG_SOFTMAX:
         ahead &= lies_adjacent(&p.diff_dst, like)
@@ -1680,9 +1693,9 @@ cdef void share_of_tiles(const Problem* p, Py_ssize_t start, Py_ssize_t stop, Py
         next = Tile(0, 0)
         if ahead and i + 1 < stop:
             next = tile_at(p, i + 1, count, width)
-        one_tile(p, tile_at(p, i, count, width), loaded, next, buffer, w, like)
+        one_tile(p, tile_at(p, i, count, width), loaded, next, half, w, like)
         if ahead:
-            buffer = 1 - buffer
+            half = 1 - half
         loaded = next.width > 0
 
 

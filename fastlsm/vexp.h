@@ -87,6 +87,20 @@ static inline double exp_f64_with_tail(double x, double magic, double *tail)
     return y * scale;
 }
 
+/* The same to 2^-36 of it, which is exact enough for results in float: Taylor's series to r^9. */
+static inline double exp_f64_to_36_bits(double x, double magic)
+{
+    double t = fma_f64(x, LOG2_E, magic), k = t - magic, r = fma_f64(k, -LN_2, x), q;
+    q = fma_f64(1.0 / 362880, r, 1.0 / 40320);
+    q = fma_f64(q, r, 1.0 / 5040);
+    q = fma_f64(q, r, 1.0 / 720);
+    q = fma_f64(q, r, 1.0 / 120);
+    q = fma_f64(q, r, 1.0 / 24);
+    q = fma_f64(q, r, 1.0 / 6);
+    q = fma_f64(q, r, 0.5);
+    return (1.0 + fma_f64(r * r, q, r)) * power_of_two_f64(t);
+}
+
 /* The dst form, diff_dst - exp(dst) * S, has S in the polynomial's terms, and its sign: with f + f_low = -S,
  *
  *     g + 2^k (f + f r + f r^2 q(r) + f_low)
@@ -145,14 +159,14 @@ static inline double backward_dst_f64(double g, double dst, double S, double S_l
  *
  * What 1 + x loses in rounding, c, comes back as c / (1 + x). s^2 < 0.0295: eleven terms of the
  * series leave less than 2^-59. */
+#define SQRT_HALF 0x3fe6a09e667f3bcdull     /* its bits */
 static inline double log1p_f64(double x, double tail)
 {
     double u = 1.0 + x;
     double big = x > 1.0 ? x : 1.0, small = x > 1.0 ? 1.0 : x;
     double c = (small - (u - big)) + tail;
-    uint64_t sqrt_half = 0x3fe6a09e667f3bcdull;
     /* Arithmetic in uint64_t: the exponent is at least that of sqrt(1/2), since u >= 1. */
-    uint64_t k = (bits_of_f64(u) - sqrt_half) >> 52;
+    uint64_t k = (bits_of_f64(u) - SQRT_HALF) >> 52;
     double f = f64_of_bits(bits_of_f64(u) - (k << 52)) - 1.0;
     double s = f / (2.0 + f), z = s * s, half_square = 0.5 * f * f, R;
     double e = f64_of_bits(bits_of_f64(0x1p52) + k) - 0x1p52;     /* k as double: a conversion that vectorises */
@@ -171,6 +185,23 @@ static inline double log1p_f64(double x, double tail)
     return fma_f64(e, LN_2_HIGH_F64, f - ((half_square - fma_f64(s, half_square + R, c))));
 }
 
+/* log(1 + x) for x >= 0, to 2^-34 of it, as 2 s + s R: one division, and five terms of the series. c is 0 for x > 1, NaN
+ * for what is not finite. */
+static inline double log1p_f64_to_34_bits(double x)
+{
+    double u = 1.0 + x, c = x > 1.0 ? u - u : x - (u - 1.0);
+    uint64_t k = (bits_of_f64(u) - SQRT_HALF) >> 52;
+    double f = f64_of_bits(bits_of_f64(u) - (k << 52)) - 1.0;
+    double e = f64_of_bits(bits_of_f64(0x1p52) + k) - 0x1p52;
+    double s = f / (2.0 + f), z = s * s, R;
+    R = fma_f64(2.0 / 11, z, 2.0 / 9);
+    R = fma_f64(R, z, 2.0 / 7);
+    R = fma_f64(R, z, 2.0 / 5);
+    R = fma_f64(R, z, 2.0 / 3);
+    R *= z;
+    return fma_f64(e, LN_2, fma_f64(s, R, s + s + c));
+}
+
 /* The rounding error of p = a * b, exactly. */
 static inline double product_error(double a, double b, double p)
 {
@@ -184,12 +215,13 @@ static inline double product_error(double a, double b, double p)
 #endif
 }
 
-/* f, or its neighbour towards 0 where rounding to f went away from 0: `rest` is what it lost. */
-static inline float toward_zero_f32(float f, double rest)
+/* x cut to what float holds, if that is not subnormal. */
+static inline double cut_to_f32(double x)
 {
-    return f32_of_bits(bits_of_f32(f) - (f > 0 ? rest < 0 : (f < 0) & (rest > 0)));
+    return f64_of_bits(bits_of_f64(x) & ~(uint64_t)0x1fffffff);
 }
 
+/* f, or its neighbour towards 0 where rounding to f went away from 0: `rest` is what it lost. */
 static inline double toward_zero_f64(double f, double rest)
 {
     return f64_of_bits(bits_of_f64(f) - (f > 0 ? rest < 0 : (f < 0) & (rest > 0)));
