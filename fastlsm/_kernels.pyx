@@ -35,9 +35,9 @@ E. Accuracy. src - m is formed only where it is exact: for |m| >= 256 (2048 in d
    lemma, for every element that matters. Else the maximum leaves through the exponent:
    exp(src - K ln 2), K = floor(m / ln 2), costs nothing (vexp.h) and rounds nothing. In the forward the terms
    of the maximum are summed apart from the others, `others + ties * exp(m - K ln 2)`, the second term known
-   to twice the precision, so that log1p sees `others` however small it is. The src form needs the whole sum
-   alone: there the term of the maximum, which is all of it where one class has all the mass, is taken out
-   afterwards and the better one put in.
+   more exactly than the arithmetic's type holds, so that log1p sees `others` however small it is. The src form
+   needs the whole sum alone: there the term of the maximum, which is all of it where one class has all the mass,
+   is taken out afterwards and the better one put in.
 """
 from cpython.buffer cimport (
     PyBUF_STRIDES, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
@@ -1716,6 +1716,12 @@ cdef Py_ssize_t tile_width(const Problem* p, Py_ssize_t count, int threads, cons
     cdef Py_ssize_t most = min(max(space // n, <Py_ssize_t> NARROW), widest) // LANES * LANES
     if p.near and p.form == BACKWARD_DST:       # and needs no scratch but the lanes
         most = NEAR_RUN if p.inner <= NEAR_RUN else NARROW
+    elif (
+        p.wide and p.inner <= widest and n * p.inner > room(like)
+        and (p.form == BACKWARD_DST or p.form == LOG_SOFTMAX and p.inner % LANES == 0)
+        and lies_adjacent(&p.diff_dst, like) and lies_adjacent(&p.src, like)
+    ):
+        most = widest                       # all of inner: a tile is one run of memory, and is read as that
     elif room(like) < n * most <= 2 * room(like):     # half as wide, a tile need not be loaded twice
         most //= 2
     elif n * most > room(like):             # it must be, and then long runs are worth more than the cache
