@@ -16,13 +16,14 @@ class Reason(NamedTuple):
 
 REASONS = {
     "last axis, in the caches": Reason(
-        "The arithmetic: in the first-level cache the dst form takes 9 cycles for 16 elements (15 operations on two "
-        "ports are 7.5) and the sums in double 2 to 3.5; 100 x 1000 as a whole is within a tenth of that. Numba's "
-        "loop has 12 operations, with fastmath, and float sums: neither the bounds nor the equal bits allow that.",
+        "The arithmetic: in the first-level cache the dst form takes 9 cycles for 16 elements (15 operations on "
+        "two ports are 7.5) and the sums in double 2 to 3.5; 100 x 1000 as a whole is within a tenth of that. "
+        "Numba's loop has 12 operations, with fastmath, and float sums: neither the bounds nor the equal bits "
+        "allow that.",
         "two rows' sums at once (x1.0); S folded into the exponent (no fewer operations); the next row's sum "
         "together with this row's results (x0.95 to 1.0; done in the other forms, where it gave 1.05 to 1.2); "
-        "log_softmax without counting its maxima (x1.05 to 1.1, but rows of which one class has all the mass would "
-        "be slower).",
+        "log_softmax without counting its maxima (x1.05 to 1.1, but rows of which one class has all the mass "
+        "would be slower).",
     ),
     "last axis, past the caches": Reason(
         "The next row is read while this one is computed, at 70 to 85 % of what the copy loop reaches, which "
@@ -32,16 +33,27 @@ REASONS = {
         "(x0.85).",
     ),
     "strided axis": Reason(
-        "A tile is copied to scratch, summed and written. The copy waits for memory, 40 % of the dst form at "
-        "8x512x512 (where the arithmetic is 34 %), and nothing is computed meanwhile.",
-        "a tile read while the last one is written (x0.82 to 1.0), prefetching it into the second-level cache "
-        "(x0.83 to 0.96), tiles 2048 wide (x0.91 to 1.0).",
+        "Memory, and what is not done while it is waited for: at 16x21x256x256 on one thread the traffic of the "
+        "dst form's tiles alone, nothing computed, takes 1.1 ns an element (0.86 for the same bytes in one run), "
+        "the kernel 1.4. In the caches (33x77x129, 64x1000x7x7) rows of 129 and 49 elements leave vectors partly "
+        "empty and lie across cache lines; src and log_softmax copy theirs. 16-bit elements are converted apart "
+        "from the arithmetic: a fifth of the time for loading and a fifth for storing (bfloat16, 64x1000x7x7, "
+        "where the arithmetic is 27 %). Of float64, the errors that the sums carry along take 6 operations for 1.",
+        "the next tile loaded meanwhile (done for long runs: x1.1 to 1.2; of short ones x0.9), four rows at a "
+        "time for the constants' sake (done: x1.1 to 1.3), computing where operands lie (done: x1.05 to 1.5), "
+        "whole matrices of 512 columns in the second-level cache (x0.83), two rows to their lanes at once (x0.95 "
+        "to 1.0), lanes in memory for columns of 10 to 21 (x0.74 to 0.86), loading and summing in turns of 256 "
+        "columns (x1.0), tiles 2048 wide (x0.91 to 1.0), prefetching into the second-level cache (x0.83 to 0.96).",
     ),
     "few classes": Reason(
-        "What a row has one of: its maximum's exact exp, a division and log1p in double are a third of log_softmax "
-        "for 3 classes and a fifth for 10; turning the rows for their sums is a fifth of the dst form.",
-        "rows in masked vectors (x0.4 to 0.75 for 5 classes), runs of 1024 and of 3584 elements for 2048 (x0.92 to "
-        "1.06), 16 rows at a time from beginning to end (x0.4 to 0.9: loads wait for the stores before them).",
+        "What a row has one of. The logarithm or the factor in double, which the bounds need, and the constants "
+        "before it are 44 % of log_softmax and 41 % of the src form for 3 classes, 20 % and 17 % for 10; turning "
+        "rows into columns and back is 17 % and 39 % of the src form. 250000x64 waits for memory: it takes 1.6 "
+        "times as long an element as 1500x64, which stays in the caches.",
+        "an exp and a logarithm of fewer terms for float (done: x1.06 to 1.23), rows in masked vectors (x0.4 to "
+        "0.75 for 5 classes), runs of 1024 and of 3584 elements for 2048 (x0.92 to 1.06), 16 rows at a time from "
+        "beginning to end (x0.4 to 0.9: loads wait for the stores before them); for 64 classes one row after the "
+        "other, the next one read meanwhile (x0.77 to 1.07), and half as many rows together (x0.97 to 1.0).",
     ),
     "long row": Reason(
         "Each form is two or three parallel loops. Two rows of half the length, which need one, take 56 us for 79.",
@@ -53,9 +65,9 @@ REASONS = {
         "the whole call in the compiled function (done: 2 us for 41 before the kernel begins).",
     ),
     "tiny": Reason(
-        "The call itself: 1.2 us for 4 x 8 and 0.9 with `out`, 1.4 and 1.0 for 1 x 2. A Numba function is compiled "
-        "for these types and layouts, writes into an array that it is given, and checks nothing else.",
-        "typed memoryviews (0.22 us each; taken by hand 0.05), one compiled function for the whole of a common call "
-        "(done).",
+        "The call itself: 1.2 us for 4 x 8 and 0.9 with `out`, 1.4 and 1.0 for 1 x 2. A Numba function is "
+        "compiled for these types and layouts, writes into an array that it is given, and checks nothing else.",
+        "typed memoryviews (0.22 us each; taken by hand 0.05), one compiled function for the whole of a common "
+        "call (done).",
     ),
 }
