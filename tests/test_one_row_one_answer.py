@@ -214,9 +214,7 @@ def test_columns_past_the_caches(isa, dtype, n, inner, rng):
 
 @every_form
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(
-    ("n", "inner"), [(64, 17), (130, 256), (300, 300), (700, 48), (5000, 64), (16384, 49), (16385, 64), (21, 200_000)]
-)
+@pytest.mark.parametrize(("n", "inner"), [(64, 17), (130, 256), (300, 300), (700, 48), (16385, 64), (21, 100_000)])
 def test_columns_that_are_computed_on_where_they_lie(isa, form, dtype, n, inner, rng):
     """In the caches or past them, to an array of their own or in place; some dst are out of the common range."""
     g, x = rng.standard_normal((2, 2, n, inner), np.float32).astype(dtype)
