@@ -1913,7 +1913,7 @@ cdef int walk(Problem* p, int threads) except -1:
     w.workspaces = NULL
     if by_columns:
         p.wide = p.out.far and p.inner >= WIDE and not (p.diff_dst.turned or p.src.turned or p.out.turned)
-        p.near = not p.wide and SLAB // NARROW <= p.n <= MIN_PART   # shorter ones are sooner copied
+        p.near = not p.wide and not in_double and SLAB // NARROW <= p.n <= MIN_PART     # shorter ones are sooner copied
         for op in operands[:2]:
             p.near &= op.inner == op.itemsize and op.dtype == FLOAT32
         if in_double:

@@ -344,8 +344,8 @@ static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdif
         NAME(mend_dst)(y, g, x, n, &hi, &lo, 0, type);
 }
 
-static void NAME(backward_dst_columns)(REAL *y, const REAL *g, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n,
-                                       const REAL *of, ptrdiff_t stride, const double *hi, const double *lo, int extreme,
+static void NAME(backward_dst_columns)(REAL *y, const REAL *g, const REAL *x, const Pitches *pitches, ptrdiff_t rows,
+                                       ptrdiff_t n, const REAL *of, ptrdiff_t stride, const double *hi, const double *lo, int extreme,
                                        const Copy *next, ptrdiff_t row)
 {
     VECTOR top = SPLAT(LIMIT(DST_LO));
@@ -394,8 +394,8 @@ static void NAME(backward_src_row)(void *y, const void *g, const void *x, ptrdif
     FOR_EACH_TYPE(NAME(src_loop)(y, g, x, n, of, stride, type))
 }
 
-static void NAME(backward_src_columns)(REAL *y, const REAL *g, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n,
-                                       const REAL *of, ptrdiff_t stride)
+static void NAME(backward_src_columns)(REAL *y, const REAL *g, const REAL *x, const Pitches *pitches, ptrdiff_t rows,
+                                       ptrdiff_t n, const REAL *of, ptrdiff_t stride)
 {
 #define STEP(y, g, x, pitch, of, way, count) NAME(src_step)(y, g, x, pitch, of, stride, way, ITEM_REAL, count)
     COLUMNS_LOOP(NULL, 0)
@@ -429,8 +429,8 @@ static void NAME(backward_of_exp_row)(void *y, const void *g, const REAL *e, ptr
     FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, stride, type, next, next_hi, next_lo))
 }
 
-static void NAME(backward_of_exp_columns)(REAL *y, const REAL *g, const REAL *e, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n,
-                                          const REAL *of, ptrdiff_t stride, const Copy *next, ptrdiff_t row)
+static void NAME(backward_of_exp_columns)(REAL *y, const REAL *g, const REAL *e, const Pitches *pitches, ptrdiff_t rows,
+                                          ptrdiff_t n, const REAL *of, ptrdiff_t stride, const Copy *next, ptrdiff_t row)
 {
     const REAL *x = e;
 #define STEP(y, g, x, pitch, of, way, count) \
@@ -695,8 +695,8 @@ ALWAYS_INLINE void NAME(exp_columns_step)(REAL *e, const void *x, Pitches pitch,
     NAME(store_typed)(e, pitch.y, y, type, count);
 }
 
-ALWAYS_INLINE void NAME(exp_columns_loop)(REAL *y, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n, const REAL *of,
-                                          ptrdiff_t stride, int below, REAL *ties, const Copy *next, ptrdiff_t row)
+ALWAYS_INLINE void NAME(exp_columns_loop)(REAL *y, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n,
+                                          const REAL *of, ptrdiff_t stride, int below, REAL *ties, const Copy *next, ptrdiff_t row)
 {
     const REAL *g = x;
 #define STEP(y, g, x, pitch, of, way, count) \
