@@ -49,7 +49,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport uint16_t
 from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY, fabs, floor
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 import _thread
 import os
@@ -74,6 +74,8 @@ cdef extern from "half.h" nogil:
 cdef extern from "vectors.h" nogil:
     enum:
         MASKED_VECTORS, QUICK_PICK
+    enum:
+        ITEM_REAL, ITEM_BF16, ITEM_F16
     void f32_from_f16_block(float*, const f16*, Py_ssize_t) noexcept
     void f16_from_f32_block(f16*, const float*, Py_ssize_t) noexcept
 
@@ -93,20 +95,20 @@ cdef extern from "lanes.h" nogil:
     void clear_lanes(double* lanes) noexcept
     void fold_row_f32(double* hi, double* lo) noexcept
     void fold_row_f64(double* hi, double* lo) noexcept
-    void add_rows_f32(double* hi, double* lo, const float* x, Py_ssize_t rows, Py_ssize_t pitch) noexcept
-    void add_rows_f64(double* hi, double* lo, const double* x, Py_ssize_t rows, Py_ssize_t pitch) noexcept
-    void rows_to_lanes_f32(double* lanes, Py_ssize_t width, const float* x, Py_ssize_t pitch, Py_ssize_t rows,
-                           Py_ssize_t n, Py_ssize_t ahead) noexcept
-    void sum_columns_f32(
-        double* hi, double* lo, const float* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns) noexcept
-    void sum_columns_f64(
-        double* hi, double* lo, const double* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns) noexcept
+    void add_rows_f32(
+        double* hi, double* lo, const void* x, Py_ssize_t rows, Py_ssize_t pitch, int type) noexcept
+    void add_rows_f64(
+        double* hi, double* lo, const void* x, Py_ssize_t rows, Py_ssize_t pitch, int type) noexcept
+    void rows_to_lanes_f32(double* lanes, Py_ssize_t width, const void* x, Py_ssize_t pitch, Py_ssize_t rows,
+                           Py_ssize_t n, Py_ssize_t ahead, int type) noexcept
+    void sum_columns_f32(double* hi, double* lo, const void* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns,
+                         int type) noexcept
+    void sum_columns_f64(double* hi, double* lo, const void* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns,
+                         int type) noexcept
 
 cdef extern from "loops.h" nogil:
     enum:
         OF_FACTOR, OF_FACTOR_LOW, OF_MAX, OF_SHIFT, OF_MAGIC, OF_EXP_LO, CONSTANTS
-    enum:
-        ITEM_REAL, ITEM_BF16, ITEM_F16
     enum:
         MANY_COLUMNS
     ctypedef struct Copy:
@@ -153,26 +155,36 @@ cdef extern from "loops.h" nogil:
         void* y, const void* g, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
     void backward_src_row_f64(
         void* y, const void* g, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
-    void backward_dst_columns_f32(float* y, const float* g, const float* x, const Pitches* pitch, Py_ssize_t rows,
-                                  Py_ssize_t n, const float* of, Py_ssize_t stride, const double* hi, const double* lo,
-                                  bint extreme, const Copy* next, Py_ssize_t row) noexcept
-    void forward_columns_f32(float* y, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
-                             const float* of, Py_ssize_t stride) noexcept
-    void backward_of_exp_columns_f32(float* y, const float* g, const float* e, const Pitches* pitch, Py_ssize_t rows,
+    void backward_dst_columns_f32(void* y, const void* g, const void* x, const Pitches* pitch, Py_ssize_t rows,
+                                  Py_ssize_t n, const float* of, Py_ssize_t stride, const double* hi,
+                                  const double* lo, bint extreme, const Copy* next, Py_ssize_t row, int type) noexcept
+    void forward_columns_f32(void* y, const void* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
+                             const float* of, Py_ssize_t stride, int type) noexcept
+    void backward_of_exp_columns_f32(void* y, const void* g, const float* e, const Pitches* pitch, Py_ssize_t rows,
                                      Py_ssize_t n, const float* of, Py_ssize_t stride, const Copy* next,
-                                     Py_ssize_t row) noexcept
-    void backward_src_columns_f32(float* y, const float* g, const float* x, const Pitches* pitch, Py_ssize_t rows,
-                                  Py_ssize_t n, const float* of, Py_ssize_t stride) noexcept
-    void backward_dst_columns_f64(double* y, const double* g, const double* x, const Pitches* pitch, Py_ssize_t rows,
+                                     Py_ssize_t row, int type) noexcept
+    void backward_src_columns_f32(void* y, const void* g, const void* x, const Pitches* pitch, Py_ssize_t rows,
+                                  Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
+    void max_columns_f32(float* max, const void* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns,
+                         int type) noexcept
+    void exp_columns_f32(float* e, const void* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
+                         const float* of, Py_ssize_t stride, float* ties, bint below, const Copy* next,
+                         Py_ssize_t row, int type) noexcept
+    void backward_dst_columns_f64(void* y, const void* g, const void* x, const Pitches* pitch, Py_ssize_t rows,
                                   Py_ssize_t n, const double* of, Py_ssize_t stride, const double* hi,
-                                  const double* lo, bint extreme, const Copy* next, Py_ssize_t row) noexcept
-    void forward_columns_f64(double* y, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
-                             const double* of, Py_ssize_t stride) noexcept
-    void backward_of_exp_columns_f64(double* y, const double* g, const double* e, const Pitches* pitch,
-                                     Py_ssize_t rows, Py_ssize_t n, const double* of, Py_ssize_t stride,
-                                     const Copy* next, Py_ssize_t row) noexcept
-    void backward_src_columns_f64(double* y, const double* g, const double* x, const Pitches* pitch, Py_ssize_t rows,
-                                  Py_ssize_t n, const double* of, Py_ssize_t stride) noexcept
+                                  const double* lo, bint extreme, const Copy* next, Py_ssize_t row, int type) noexcept
+    void forward_columns_f64(void* y, const void* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
+                             const double* of, Py_ssize_t stride, int type) noexcept
+    void backward_of_exp_columns_f64(void* y, const void* g, const double* e, const Pitches* pitch, Py_ssize_t rows,
+                                     Py_ssize_t n, const double* of, Py_ssize_t stride, const Copy* next,
+                                     Py_ssize_t row, int type) noexcept
+    void backward_src_columns_f64(void* y, const void* g, const void* x, const Pitches* pitch, Py_ssize_t rows,
+                                  Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
+    void max_columns_f64(double* max, const void* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns,
+                         int type) noexcept
+    void exp_columns_f64(double* e, const void* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
+                         const double* of, Py_ssize_t stride, double* ties, bint below, const Copy* next,
+                         Py_ssize_t row, int type) noexcept
     void sum_rows_f32(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi,
                       double* lo, int type) noexcept
     void max_rows_f32(float* max, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead,
@@ -201,7 +213,6 @@ cdef extern from "loops.h" nogil:
                           const void* pattern, bint ahead, int type) noexcept
     void forward_flat_f64(void* y, const void* x, Py_ssize_t rows, Py_ssize_t n, const double* of, Py_ssize_t stride,
                           const void* pattern, bint ahead, int type) noexcept
-    void max_columns_f32(float* max, const float* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns) noexcept
     void sum_rows_f64(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi,
                       double* lo, int type) noexcept
     void max_rows_f64(double* max, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead,
@@ -216,12 +227,6 @@ cdef extern from "loops.h" nogil:
                          int type) noexcept
     void forward_rows_f64(void* y, Py_ssize_t y_pitch, const void* x, Py_ssize_t x_pitch, Py_ssize_t rows, Py_ssize_t n,
                           const double* of, Py_ssize_t stride, int type) noexcept
-    void max_columns_f64(double* max, const double* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns) noexcept
-    void exp_columns_f32(float* e, const float* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n, const float* of,
-                         Py_ssize_t stride, float* ties, bint below, const Copy* next, Py_ssize_t row) noexcept
-    void exp_columns_f64(double* e, const double* x, const Pitches* pitch, Py_ssize_t rows, Py_ssize_t n,
-                         const double* of, Py_ssize_t stride, double* ties, bint below, const Copy* next,
-                         Py_ssize_t row) noexcept
 
 cdef extern from "turn.h" nogil:
     void turn_f32(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
@@ -316,9 +321,9 @@ cdef struct Operand:
 cdef struct Problem:
     Form form
     volatile bint stopped       # the call is to end at once; what is written does not matter any more
-    int type                    # the elements that rows compute on where they lie, if all are adjacent: loops.h
+    int type                    # of adjacent elements of 16 bits, if all are such: loops compute on them as they are
     bint flat                   # rows are adjacent, and so short that they are gone through as one run
-    bint near                   # columns of float are in the caches and can be computed on where they lie
+    bint near                   # columns are in the caches and can be computed on where they lie
     bint wide                   # columns are far, and run along memory: in long runs, processors read ahead themselves
     Py_ssize_t outer, n, inner  # extents
     int ndim                    # axes outside `outer` that could not be merged into it, and
@@ -361,6 +366,7 @@ cdef struct Workspace:          # of one thread; doubles hold floats as well
     double next_diff_dst_hi[MOST_TOGETHER]      # of the rows after those that are done together
     double next_diff_dst_lo[MOST_TOGETHER]
     double next_max[MOST_TOGETHER]
+    double exps[STAGE]          # of 16-bit elements; others give their place to exp
 
 
 # ---------------------------------------------------------------------------------------- load, store
@@ -397,6 +403,10 @@ cdef inline void load_items(real* to, const item* at, Py_ssize_t stride, Py_ssiz
         load_strided(to, at, 2 * sizeof(item), n)
     else:
         load_strided(to, at, stride, n)
+
+
+cdef inline int item_type(const Operand* op) noexcept nogil:
+    return ITEM_BF16 if op.dtype == BFLOAT16 else (ITEM_F16 if op.dtype == FLOAT16 else ITEM_REAL)
 
 
 cdef inline bint is_native(DType dtype, const real* like) noexcept nogil:
@@ -502,15 +512,6 @@ cdef inline Sum quotient(Sum a, Sum b) noexcept nogil:
     cdef double q = a.hi / b.hi
     cdef double p = q * b.hi
     return Sum(q, (((a.hi - p) - product_error(q, b.hi, p)) + (a.lo - q * b.lo)) / b.hi)
-
-
-cdef inline void add_rows_to_lanes(double* hi, double* lo, const real* x, Py_ssize_t rows,
-                                   Py_ssize_t pitch) noexcept nogil:
-    """Add LANES elements from each row."""
-    if real is float:
-        add_rows_f32(hi, lo, x, rows, pitch)
-    else:
-        add_rows_f64(hi, lo, x, rows, pitch)
 
 
 cdef inline void fold_lanes(
@@ -1013,25 +1014,25 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Part* parts, bint reduced,
     stream_end()
 
 
-cdef inline void fill_up(real* to, Py_ssize_t height, Py_ssize_t width, Py_ssize_t pitch) noexcept nogil:
+cdef inline void fill_up(void* to, Py_ssize_t height, Py_ssize_t bytes, Py_ssize_t pitch) noexcept nogil:
     """The columns in vain: anything that is not slow."""
-    cdef Py_ssize_t i, c
-    for i in range(height):
-        for c in range(width, pitch):
-            to[i * pitch + c] = 0
+    cdef Py_ssize_t i
+    if bytes < pitch:
+        for i in range(height):
+            memset(<char*> to + i * pitch + bytes, 0, pitch - bytes)
 
 
 cdef inline void turn_rows(const Operand* op, const char* at, Py_ssize_t n, Py_ssize_t count, real* to,
                            Py_ssize_t pitch, Workspace* w) noexcept nogil:
     load_turned(op, at, op.outer, n, count, to, pitch, <real*> w.flat)
-    fill_up(to, n, count, pitch)
+    fill_up(to, n, count * sizeof(real), pitch * sizeof(real))
 
 
 cdef inline void sum_turned(double* hi, double* lo, const real* x, Py_ssize_t n, Py_ssize_t pitch) noexcept nogil:
     if real is float:
-        sum_columns_f32(hi, lo, x, n, pitch, pitch)
+        sum_columns_f32(hi, lo, x, n, pitch * sizeof(real), pitch, ITEM_REAL)
     else:
-        sum_columns_f64(hi, lo, x, n, pitch, pitch)
+        sum_columns_f64(hi, lo, x, n, pitch * sizeof(real), pitch, ITEM_REAL)
 
 
 cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w, char* y,
@@ -1062,9 +1063,9 @@ cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, W
     for c in range(pitch):
         max[c] = -INFINITY
         w.ties[c] = 0
-    max_slab(max, <const real*> xs, n, pitch * sizeof(real), pitch)
+    max_slab(max, <const void*> xs, n, pitch * sizeof(real), pitch, ITEM_REAL)
     begin_rows(p.form, w, pitch, n, like)
-    exp_slab(w, xs, pitch, <const real*> xs, pitch * sizeof(real), n, p.form == LOG_SOFTMAX, NULL, 0)
+    exp_slab(w, xs, pitch, <const void*> xs, pitch * sizeof(real), n, p.form == LOG_SOFTMAX, NULL, 0, ITEM_REAL)
     sum_turned(w.exps_hi, w.exps_lo, <const real*> xs, n, pitch)
     finish_rows(p.form, w, pitch, like)
     if p.form == LOG_SOFTMAX:
@@ -1079,9 +1080,8 @@ cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, W
         if p.src.far:
             prefetch(g + (n + c) * bytes, bytes)
             prefetch(x + (n + c) * bytes, bytes)
-        write_columns(
-            p.form, gs + c * pitch, <const real*> (gs + c * pitch), <const real*> (xs + c * pitch), &rows, 1, pitch, w,
-            True, False, NULL, 0)
+        write_columns(p.form, gs + c * pitch, gs + c * pitch, xs + c * pitch, &rows, 1, pitch, w, True, False, NULL, 0,
+                      ITEM_REAL, like)
     if p.type == ITEM_REAL:
         turn(y, n * sizeof(real), <const char*> gs, pitch * sizeof(real), n, count, like)
     else:
@@ -1359,91 +1359,106 @@ cdef struct Tile:
     Py_ssize_t first, width
 
 
-cdef inline void load_slab(const Problem* p, const Operand* op, Py_ssize_t first, Py_ssize_t width,
-                           Py_ssize_t start, Py_ssize_t height, real* to, Py_ssize_t pitch,
-                           real* flat) noexcept nogil:
+cdef inline bint lies_adjacent(const Problem* p, const Operand* op, const real* like) noexcept nogil:
+    """Whether rows of a tile can be computed on where they lie."""
+    return p.type != ITEM_REAL or op.inner == sizeof(real) and is_native(op.dtype, like)
+
+
+cdef inline Py_ssize_t item_size(const Problem* p, const real* like) noexcept nogil:
+    """Bytes of an operand's element in scratch."""
+    return <Py_ssize_t> sizeof(real) if p.type == ITEM_REAL else p.out.itemsize
+
+
+cdef inline void load_slab(const Problem* p, const Operand* op, Tile tile, Py_ssize_t start, Py_ssize_t height, char* to,
+                           Py_ssize_t pitch, real* flat) noexcept nogil:
     """`height` rows of a tile, from row `start` on."""
-    cdef Py_ssize_t c = 0, i, run
+    cdef Py_ssize_t size = item_size(p, <const real*> flat), c = 0, i, run
     cdef const char* at
-    while c < width:
-        run = min(width - c, p.inner - (first + c) % p.inner)
-        at = locate_column(p, op, first + c) + start * op.n
-        if op.turned:
-            load_turned(op, at, op.inner, height, run, to + c, pitch, flat)
-        elif op.inner == sizeof(real) and is_native(op.dtype, <const real*> flat):
-            copy_rows(to + c, pitch * sizeof(real), at, op.n, height, run * sizeof(real), 0 if p.wide else AHEAD)
+    while c < tile.width:
+        run = min(tile.width - c, p.inner - (tile.first + c) % p.inner)
+        at = locate_column(p, op, tile.first + c) + start * op.n
+        if lies_adjacent(p, op, <const real*> flat):
+            copy_rows(to + c * size, pitch, at, op.n, height, run * size, 0 if p.wide else AHEAD)
+        elif op.turned:
+            load_turned(op, at, op.inner, height, run, <real*> to + c, pitch // size, flat)
         else:
             for i in range(height):
                 if op.inner == op.itemsize and not p.wide:
                     prefetch(at + (i + AHEAD) * op.n, run * op.itemsize)
-                load_into(to + i * pitch + c, op, at + i * op.n, op.inner, run)
+                load_into(<real*> (to + i * pitch) + c, op, at + i * op.n, op.inner, run)
         c += run
-    fill_up(to, height, width, pitch)
+    fill_up(to, height, tile.width * size, pitch)
 
 
-cdef inline void store_slab(const Problem* p, const Operand* op, Py_ssize_t first, Py_ssize_t width,
-                            Py_ssize_t start, Py_ssize_t height, const real* x, Py_ssize_t pitch,
-                            real* flat) noexcept nogil:
-    cdef Py_ssize_t c = 0, i, run
+cdef inline void store_slab(const Problem* p, const Operand* op, Tile tile, Py_ssize_t start, Py_ssize_t height,
+                            const char* x, Py_ssize_t pitch, real* flat) noexcept nogil:
+    cdef Py_ssize_t size = item_size(p, <const real*> flat), c = 0, i, run
     cdef char* at
-    while c < width:
-        run = min(width - c, p.inner - (first + c) % p.inner)
-        at = locate_column(p, op, first + c) + start * op.n
-        if op.turned:
-            store_turned(op, at, height, run, x + c, pitch, flat)
-        elif op.inner == sizeof(real) and is_native(op.dtype, x) and not op.far:
-            copy_rows(at, op.n, x + c, pitch * sizeof(real), height, run * sizeof(real), 0)
+    while c < tile.width:
+        run = min(tile.width - c, p.inner - (tile.first + c) % p.inner)
+        at = locate_column(p, op, tile.first + c) + start * op.n
+        if lies_adjacent(p, op, <const real*> flat):
+            if op.far:
+                for i in range(height):
+                    stream_copy(at + i * op.n, x + i * pitch + c * size, run * size)
+            else:
+                copy_rows(at, op.n, x + c * size, pitch, height, run * size, 0)
+        elif op.turned:
+            store_turned(op, at, height, run, <const real*> x + c, pitch // size, flat)
         else:
             for i in range(height):
-                store(op, at + i * op.n, op.inner, run, x + i * pitch + c)
+                store_from(<const real*> (x + i * pitch) + c, op, at + i * op.n, op.inner, run)
         c += run
 
 
-cdef inline void max_slab(real* max, const real* x, Py_ssize_t height, Py_ssize_t x_pitch,
-                          Py_ssize_t columns) noexcept nogil:
+cdef inline void max_slab(real* max, const void* x, Py_ssize_t height, Py_ssize_t pitch, Py_ssize_t columns,
+                          int type) noexcept nogil:
     """The maximum of each column, NaN passed over."""
     if real is float:
-        max_columns_f32(max, x, height, x_pitch, columns)
+        max_columns_f32(max, x, height, pitch, columns, type)
     else:
-        max_columns_f64(max, x, height, x_pitch, columns)
+        max_columns_f64(max, x, height, pitch, columns, type)
 
 
-cdef void exp_slab(Workspace* w, real* e, Py_ssize_t pitch, const real* x, Py_ssize_t x_pitch, Py_ssize_t height,
-                   bint below, const Copy* next, Py_ssize_t row) noexcept nogil:
+cdef void exp_slab(Workspace* w, real* e, Py_ssize_t columns, const void* x, Py_ssize_t pitch, Py_ssize_t height,
+                   bint below, const Copy* next, Py_ssize_t row, int type) noexcept nogil:
     """exp; of what is below the maximum, with how often that was reached, or of all."""
     cdef real ties[TILE]
-    cdef Pitches bytes = Pitches(pitch * sizeof(real), 0, x_pitch, 0, 0)
+    cdef Pitches bytes = Pitches(columns * sizeof(real), 0, pitch, 0, 0)
     cdef Py_ssize_t c
-    for c in range(pitch):
+    for c in range(columns):
         ties[c] = 0
     if real is float:
-        exp_columns_f32(e, x, &bytes, height, pitch, <const float*> w.constants, OF_STRIDE, ties, below, next, row)
+        exp_columns_f32(
+            e, x, &bytes, height, columns, <const float*> w.constants, OF_STRIDE, ties, below, next, row, type)
     else:
-        exp_columns_f64(e, x, &bytes, height, pitch, <const double*> w.constants, OF_STRIDE, ties, below, next, row)
-    for c in range(pitch):
+        exp_columns_f64(
+            e, x, &bytes, height, columns, <const double*> w.constants, OF_STRIDE, ties, below, next, row, type)
+    for c in range(columns):
         w.ties[c] += ties[c]
 
 
-cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, Py_ssize_t n, Py_ssize_t start,
-                   Py_ssize_t height, Py_ssize_t pitch) noexcept nogil:
+cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const void* x, Py_ssize_t pitch, Py_ssize_t n,
+                   Py_ssize_t start, Py_ssize_t height, Py_ssize_t columns, int type, const real* like) noexcept nogil:
     """Add a slab, the rows from `start` on of n, to the lanes of its columns; where a part ends, those to the sums.
 
     LANES columns at a time and lane by lane, so that the sums of a lane stay in registers.
     """
-    cdef Py_ssize_t part = part_length(n), b, s, lane, c
+    cdef Py_ssize_t part = part_length(n), size = sizeof(real) if type == ITEM_REAL else sizeof(bf16), b, s, lane, c
     cdef bint begins = start % part == 0, ends = (start + height) % part == 0 or start + height == n
     cdef double hi[LANES]
     cdef double lo[LANES]
     cdef double* lanes_hi
     cdef double* lanes_lo
+    cdef const char* at
     cdef Sum sum
     if height == n:                         # all there is, in one slab
         if real is float:
-            sum_columns_f32(sum_hi, sum_lo, x, height, pitch, pitch)
+            sum_columns_f32(sum_hi, sum_lo, x, height, pitch, columns, type)
         else:
-            sum_columns_f64(sum_hi, sum_lo, x, height, pitch, pitch)
+            sum_columns_f64(sum_hi, sum_lo, x, height, pitch, columns, type)
         return
-    for b in range(pitch // LANES):
+    for b in range(columns // LANES):
         s = b * LANES
         lanes_hi = w.lanes + s * LANES
         lanes_lo = lanes_hi + (LANES * TILE // 2 if real is double else 0)
@@ -1451,54 +1466,58 @@ cdef void sum_slab(Workspace* w, double* sum_hi, double* sum_lo, const real* x, 
             for c in range(LANES):
                 hi[c] = 0 if begins else lanes_hi[lane * LANES + c]
                 lo[c] = 0 if begins or real is float else lanes_lo[lane * LANES + c]
-            add_rows_to_lanes(hi, lo, x + lane * pitch + s, blocks(height - lane, LANES), LANES * pitch)
+            at = <const char*> x + lane * pitch + s * size
+            if real is float:
+                add_rows_f32(hi, lo, at, blocks(height - lane, LANES), LANES * pitch, type)
+            else:
+                add_rows_f64(hi, lo, at, blocks(height - lane, LANES), LANES * pitch, type)
             for c in range(LANES):
                 lanes_hi[lane * LANES + c] = hi[c]
                 if real is double:
                     lanes_lo[lane * LANES + c] = lo[c]
         if ends:
-            fold_lanes(lanes_hi, lanes_lo, min(start % part + height, <Py_ssize_t> LANES), LANES, x)
+            fold_lanes(lanes_hi, lanes_lo, min(start % part + height, <Py_ssize_t> LANES), LANES, like)
             for c in range(LANES):
-                sum = add(Sum(sum_hi[s + c], sum_lo[s + c]), lane_sum(lanes_hi, lanes_lo, c, x))
+                sum = add(Sum(sum_hi[s + c], sum_lo[s + c]), lane_sum(lanes_hi, lanes_lo, c, like))
                 sum_hi[s + c] = sum.hi
                 sum_lo[s + c] = sum.lo
 
 
-cdef inline void sum_near(Workspace* w, const float* x, Py_ssize_t x_pitch, Py_ssize_t n, Py_ssize_t width,
-                          Py_ssize_t pitch) noexcept nogil:
+cdef inline void sum_near(Workspace* w, const void* x, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t width, int type,
+                          const real* like) noexcept nogil:
     """Sum a tile where it lies, row by row, as the processor reads ahead. The lanes are in memory, but near."""
-    cdef Py_ssize_t c
-    rows_to_lanes_f32(w.lanes, pitch, x, x_pitch, n, width, AHEAD)
-    fold_lanes(w.lanes, <double*> NULL, min(n, <Py_ssize_t> LANES), pitch, x)
-    for c in range(pitch):
+    cdef Py_ssize_t columns = blocks(width, LANES) * LANES, c
+    rows_to_lanes_f32(w.lanes, columns, x, pitch, n, width, AHEAD, type)
+    fold_lanes(w.lanes, <double*> NULL, min(n, <Py_ssize_t> LANES), columns, like)
+    for c in range(columns):
         w.diff_dst_hi[c] = w.lanes[c]
 
 
-cdef inline void write_columns(Form form, real* y, const real* g, const real* x, const Pitches* pitch, Py_ssize_t rows,
+cdef inline void write_columns(Form form, void* y, const void* g, const void* x, const Pitches* pitch, Py_ssize_t rows,
                                Py_ssize_t n, const Workspace* w, bint is_exp, bint extreme, const Copy* next,
-                               Py_ssize_t row) noexcept nogil:
+                               Py_ssize_t row, int type, const real* like) noexcept nogil:
     """Rows of a tile's results. x may be exp already."""
     cdef const real* of = <const real*> w.constants
     if real is float:
         if form == LOG_SOFTMAX:
-            forward_columns_f32(y, x, pitch, rows, n, of, OF_STRIDE)
+            forward_columns_f32(y, x, pitch, rows, n, of, OF_STRIDE, type)
         elif is_exp:
-            backward_of_exp_columns_f32(y, g, x, pitch, rows, n, of, OF_STRIDE, next, row)
+            backward_of_exp_columns_f32(y, g, <const float*> x, pitch, rows, n, of, OF_STRIDE, next, row, type)
         elif form == BACKWARD_SRC:
-            backward_src_columns_f32(y, g, x, pitch, rows, n, of, OF_STRIDE)
+            backward_src_columns_f32(y, g, x, pitch, rows, n, of, OF_STRIDE, type)
         else:
             backward_dst_columns_f32(
-                y, g, x, pitch, rows, n, of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme, next, row)
+                y, g, x, pitch, rows, n, of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme, next, row, type)
     else:
         if form == LOG_SOFTMAX:
-            forward_columns_f64(y, x, pitch, rows, n, of, OF_STRIDE)
+            forward_columns_f64(y, x, pitch, rows, n, of, OF_STRIDE, type)
         elif is_exp:
-            backward_of_exp_columns_f64(y, g, x, pitch, rows, n, of, OF_STRIDE, next, row)
+            backward_of_exp_columns_f64(y, g, <const double*> x, pitch, rows, n, of, OF_STRIDE, next, row, type)
         elif form == BACKWARD_SRC:
-            backward_src_columns_f64(y, g, x, pitch, rows, n, of, OF_STRIDE)
+            backward_src_columns_f64(y, g, x, pitch, rows, n, of, OF_STRIDE, type)
         else:
             backward_dst_columns_f64(
-                y, g, x, pitch, rows, n, of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme, next, row)
+                y, g, x, pitch, rows, n, of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme, next, row, type)
 
 
 cdef inline Py_ssize_t room(const real* like) noexcept nogil:
@@ -1506,16 +1525,12 @@ cdef inline Py_ssize_t room(const real* like) noexcept nogil:
     return STAGE * <Py_ssize_t> (sizeof(double) // sizeof(real))
 
 
-cdef inline Py_ssize_t slab_height(const Problem* p, Py_ssize_t j, Py_ssize_t pitch, const real* like) noexcept nogil:
+cdef inline Py_ssize_t slab_height(const Problem* p, Py_ssize_t j, Py_ssize_t columns, const real* like) noexcept nogil:
     """Rows from j on that are loaded and computed together: whole rounds of the lanes, within a part."""
-    cdef Py_ssize_t n = p.n, part = part_length(n), most = (room(like) if p.wide else SLAB) // pitch
+    cdef Py_ssize_t n = p.n, part = part_length(n), most = (room(like) if p.wide else SLAB) // columns
     if n <= most:
         return n
     return min(most // LANES * LANES, min(n, (j // part + 1) * part) - j)
-
-
-cdef inline bint lies_adjacent(const Operand* op, const real* like) noexcept nogil:
-    return op.inner == sizeof(real) and is_native(op.dtype, like)
 
 
 cdef const Copy* load_meanwhile(Copy* copy, const Problem* p, const Operand* op, Tile next, double* to,
@@ -1526,18 +1541,25 @@ cdef const Copy* load_meanwhile(Copy* copy, const Problem* p, const Operand* op,
     copy.source = locate_column(p, op, next.first)
     copy.source_pitch = op.n
     copy.to = <char*> to
-    copy.to_pitch = blocks(next.width, LANES) * LANES * sizeof(real)
-    copy.bytes = next.width * sizeof(real)
+    copy.to_pitch = blocks(next.width, LANES) * LANES * item_size(p, like)
+    copy.bytes = next.width * item_size(p, like)
     return copy
 
 
-cdef inline const real* rows_at(
-    const char* lies, Py_ssize_t stride, Py_ssize_t i, const real* scratch
-) noexcept nogil:
-    """An operand's rows from the i-th on, where they lie, or if that is NULL in scratch."""
-    if lies == NULL:
-        return scratch
-    return <const real*> (lies + i * stride)
+cdef struct Strip:              # rows of a tile of one operand, or of exp, or of the result
+    char* data
+    Py_ssize_t pitch            # bytes from each to the next
+    bint lies                   # where the operand itself lies; else in scratch
+    bint whole                  # all of them; else those of one slab at a time
+
+
+cdef inline char* row_of(const Strip* strip, Py_ssize_t slab, Py_ssize_t i) noexcept nogil:
+    """Row i of the slab that begins with row `slab`."""
+    return strip.data + ((slab if strip.whole else 0) + i) * strip.pitch
+
+
+cdef inline Strip lying(const Problem* p, const Operand* op, Tile tile) noexcept nogil:
+    return Strip(locate_column(p, op, tile.first), op.n, True, True)
 
 
 cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize_t half, Workspace* w,
@@ -1546,123 +1568,112 @@ cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize
 
     It may be `loaded` already, to one half of the scratch; meanwhile the next, if any, is loaded to the other.
     """
-    cdef Py_ssize_t n = p.n, first = tile.first, width = tile.width, pitch = blocks(width, LANES) * LANES
-    cdef Py_ssize_t j, i, c, height, count, at_once, computed = pitch, in_scratch = pitch * sizeof(real)
-    cdef bint whole = n * pitch <= room(like)   # what is loaded stays
+    cdef Py_ssize_t n = p.n, columns = blocks(tile.width, LANES) * LANES, in_scratch = columns * item_size(p, like)
+    cdef Py_ssize_t j, i, c, height, count, at_once, computed = columns
+    cdef bint whole = n * columns <= room(like)     # what is loaded stays
     cdef bint kept = whole and p.form == BACKWARD_SRC, extreme = False
-    cdef bint near = p.near and pitch <= NEAR_RUN and (whole or p.form == BACKWARD_DST)
-    cdef bint in_one_run = first % p.inner + width <= p.inner, by_row, summed
-    cdef real* result = <real*> w.result
+    cdef bint near = p.near and columns <= NEAR_RUN and (whole or p.form == BACKWARD_DST)
+    cdef bint in_one_run = tile.first % p.inner + tile.width <= p.inner, by_row, summed
     cdef real* flat = <real*> w.flat
-    cdef real* all_gs = <real*> (w.diff_dst + half * (STAGE // 2))
-    cdef real* all_xs = <real*> (w.src + half * (STAGE // 2))
-    cdef real* gs = all_gs
-    cdef real* xs = all_xs
     cdef real* max = <real*> w.constants + OF_MAX * OF_STRIDE
-    cdef real* y
-    cdef const real* x
-    cdef const char* diff_dst = NULL        # what is read where it lies: it is once, or it is near, or does not fit
-    cdef const char* src = NULL
-    cdef char* out = NULL                   # written where it lies
-    cdef Pitches rows                       # of operands and result in the last pass
+    cdef char* y
+    cdef Strip loaded_g = Strip(<char*> (w.diff_dst + half * (STAGE // 2)), in_scratch, False, whole)
+    cdef Strip g = loaded_g                 # as the last pass has them
+    cdef Strip x = Strip(<char*> (w.src + half * (STAGE // 2)), in_scratch, False, whole)
+    cdef Strip e = Strip(<char*> w.diff_dst, columns * sizeof(real), False, kept)   # not needed at this time, unless kept
+    cdef Strip out = Strip(<char*> w.result, in_scratch, False, False)
+    cdef Pitches rows
     cdef Copy next_diff_dst, next_src
     cdef const Copy* copy_diff_dst = load_meanwhile(
         &next_diff_dst, p, &p.diff_dst, next, w.diff_dst + (1 - half) * (STAGE // 2), like)
     cdef const Copy* copy_src = load_meanwhile(&next_src, p, &p.src, next, w.src + (1 - half) * (STAGE // 2), like)
-    if in_one_run:
-        if p.form != LOG_SOFTMAX and (near or not whole) and lies_adjacent(&p.diff_dst, like):
-            diff_dst = locate_column(p, &p.diff_dst, first)
-        if (p.form == BACKWARD_DST or (near or not whole) and width == pitch) and lies_adjacent(&p.src, like):
-            src = locate_column(p, &p.src, first)
-        if lies_adjacent(&p.out, like) and not p.out.far:
-            if not (src != NULL and p.out.data == p.src.data or diff_dst != NULL and p.out.data == p.diff_dst.data):
-                out = locate_column(p, &p.out, first)
-        if diff_dst != NULL or src != NULL or out != NULL:
-            computed = width
-    summed = near and diff_dst != NULL
-    by_row = in_one_run and out == NULL and not p.out.turned    # then writing does not wait until reading ends
+    if kept:
+        e.data = x.data if p.type == ITEM_REAL else <char*> w.exps
+    if in_one_run:                          # what is read once, or is near, or does not fit, is read where it lies
+        if p.form != LOG_SOFTMAX and (near or not whole) and lies_adjacent(p, &p.diff_dst, like):
+            g = lying(p, &p.diff_dst, tile)
+        if lies_adjacent(p, &p.src, like) and (
+            p.form == BACKWARD_DST or (near or not whole) and tile.width == columns
+        ):
+            x = lying(p, &p.src, tile)
+        if lies_adjacent(p, &p.out, like) and not p.out.far:
+            if not (x.lies and p.out.data == p.src.data or g.lies and p.out.data == p.diff_dst.data):
+                out = lying(p, &p.out, tile)
+        if g.lies or x.lies or out.lies:
+            computed = tile.width
+    summed = near and g.lies
+    by_row = in_one_run and not out.lies and not p.out.turned   # then writing does not wait until reading ends
     at_once = 4 if by_row else n
 
-    for c in range(pitch):
+    for c in range(columns):
         w.diff_dst_hi[c] = w.diff_dst_lo[c] = 0
     if p.form != BACKWARD_DST:
-        for c in range(pitch):
+        for c in range(columns):
             w.exps_hi[c] = w.exps_lo[c] = w.ties[c] = 0
             max[c] = -INFINITY
 
     # First pass: the sum of diff_dst and the maximum of src.
     if summed:
-        sum_near(w, <const float*> diff_dst, p.diff_dst.n, n, width, pitch)
+        sum_near(w, g.data, g.pitch, n, tile.width, p.type, like)
     j = 0
     while j < n and not p.stopped:
-        height = slab_height(p, j, pitch, like)
-        if whole:
-            gs = all_gs + j * pitch
-            xs = all_xs + j * pitch
+        height = slab_height(p, j, columns, like)
         if p.form != LOG_SOFTMAX and not summed:
             if loaded:
-                fill_up(gs, height, width, pitch)
+                fill_up(row_of(&loaded_g, j, 0), height, tile.width * item_size(p, like), in_scratch)
             else:
-                load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
-            sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, <const real*> gs, n, j, height, pitch)
+                load_slab(p, &p.diff_dst, tile, j, height, row_of(&loaded_g, j, 0), in_scratch, flat)
+            sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, row_of(&loaded_g, j, 0), in_scratch, n, j, height, columns, p.type,
+                     like)
         if p.form != BACKWARD_DST:
             if loaded:
-                fill_up(xs, height, width, pitch)
-            elif src == NULL:
-                load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-            x = rows_at(src, p.src.n, j, <const real*> xs)
-            max_slab(max, x, height, in_scratch if src == NULL else p.src.n, pitch)
+                fill_up(row_of(&x, j, 0), height, tile.width * item_size(p, like), in_scratch)
+            elif not x.lies:
+                load_slab(p, &p.src, tile, j, height, row_of(&x, j, 0), in_scratch, flat)
+            max_slab(max, row_of(&x, j, 0), height, x.pitch, columns, p.type)
         j += height
 
-    extreme = begin_rows(p.form, w, pitch, n, like)
+    extreme = begin_rows(p.form, w, columns, n, like)
 
     # Second pass: exp and its sum.
     if p.form != BACKWARD_DST:
         j = 0
         while j < n and not p.stopped:
-            height = slab_height(p, j, pitch, like)
-            if whole:
-                xs = all_xs + j * pitch
-            elif src == NULL:
-                load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
-            y = xs if kept else <real*> w.diff_dst      # which is not needed at this time
-            x = rows_at(src, p.src.n, j, <const real*> xs)
-            exp_slab(w, y, pitch, x, in_scratch if src == NULL else p.src.n, height, p.form == LOG_SOFTMAX, copy_src, j)
-            sum_slab(w, w.exps_hi, w.exps_lo, <const real*> y, n, j, height, pitch)
+            height = slab_height(p, j, columns, like)
+            if not x.whole:
+                load_slab(p, &p.src, tile, j, height, x.data, in_scratch, flat)
+            exp_slab(w, <real*> row_of(&e, j, 0), columns, row_of(&x, j, 0), x.pitch, height, p.form == LOG_SOFTMAX,
+                     copy_src, j, p.type)
+            sum_slab(w, w.exps_hi, w.exps_lo, row_of(&e, j, 0), e.pitch, n, j, height, columns, ITEM_REAL, like)
             j += height
-        finish_rows(p.form, w, pitch, like)
-    if kept:                                # from now on x is exp
-        src = NULL
+        finish_rows(p.form, w, columns, like)
+    if kept:
+        x = e
 
     # Last pass: the result.
-    rows.y = p.out.n if out != NULL else in_scratch
-    rows.g = p.diff_dst.n if diff_dst != NULL else in_scratch
-    rows.x = p.src.n if src != NULL else in_scratch
-    rows.y_ahead = AHEAD * p.out.n if out != NULL else 0
-    rows.x_ahead = AHEAD * p.src.n if p.form == BACKWARD_DST and src != NULL and not p.wide else 0
+    rows = Pitches(out.pitch, g.pitch, x.pitch, 0, 0)
+    if out.lies:
+        rows.y_ahead = AHEAD * p.out.n
+    if p.form == BACKWARD_DST and x.lies and not p.wide:
+        rows.x_ahead = AHEAD * p.src.n
     j = 0
     while j < n and not p.stopped:
-        height = slab_height(p, j, pitch, like)
-        if whole:
-            gs = all_gs + j * pitch
-            xs = all_xs + j * pitch
-        elif p.form != LOG_SOFTMAX and diff_dst == NULL:
-            load_slab(p, &p.diff_dst, first, width, j, height, gs, pitch, flat)
-        if src == NULL and (not whole or p.form == BACKWARD_DST):
-            load_slab(p, &p.src, first, width, j, height, xs, pitch, flat)
+        height = slab_height(p, j, columns, like)
+        if p.form != LOG_SOFTMAX and not g.whole:
+            load_slab(p, &p.diff_dst, tile, j, height, g.data, in_scratch, flat)
+        if not x.lies and (not x.whole or p.form == BACKWARD_DST):
+            load_slab(p, &p.src, tile, j, height, row_of(&x, j, 0), in_scratch, flat)
         i = 0
         while i < height:
             count = min(height - i, at_once)
-            y = result + (0 if by_row else i * pitch) if out == NULL else <real*> (out + (j + i) * p.out.n)
-            write_columns(
-                p.form, y, rows_at(diff_dst, p.diff_dst.n, j + i, <const real*> (gs + i * pitch)),
-                rows_at(src, p.src.n, j + i, <const real*> (xs + i * pitch)), &rows, count, computed, w, kept, extreme,
-                copy_diff_dst, j + i)
+            y = row_of(&out, j, 0 if by_row else i)
+            write_columns(p.form, y, row_of(&g, j, i), row_of(&x, j, i), &rows, count, computed, w, kept, extreme,
+                          copy_diff_dst, j + i, p.type, like)
             if by_row:
-                store_slab(p, &p.out, first, width, j + i, count, <const real*> y, pitch, flat)
+                store_slab(p, &p.out, tile, j + i, count, y, out.pitch, flat)
             i += count
-        if out == NULL and not by_row:
-            store_slab(p, &p.out, first, width, j, height, <const real*> result, pitch, flat)
+        if not out.lies and not by_row:
+            store_slab(p, &p.out, tile, j, height, out.data, out.pitch, flat)
         j += height
     stream_end()
 
@@ -1686,9 +1697,9 @@ cdef void share_of_tiles(const Problem* p, Py_ssize_t start, Py_ssize_t stop, Py
     cdef Py_ssize_t i, half = 0
     cdef Tile next
     if p.form != LOG_SOFTMAX:
-        ahead &= lies_adjacent(&p.diff_dst, like)
+        ahead &= lies_adjacent(p, &p.diff_dst, like)
     if p.form != BACKWARD_DST:
-        ahead &= lies_adjacent(&p.src, like)
+        ahead &= lies_adjacent(p, &p.src, like)
     for i in range(start, stop):
         next = Tile(0, 0)
         if ahead and i + 1 < stop:
@@ -1719,7 +1730,7 @@ cdef Py_ssize_t tile_width(const Problem* p, Py_ssize_t count, int threads, cons
     elif (
         p.wide and p.inner <= widest and n * p.inner > room(like)
         and (p.form == BACKWARD_DST or p.form == LOG_SOFTMAX and p.inner % LANES == 0)
-        and lies_adjacent(&p.diff_dst, like) and lies_adjacent(&p.src, like)
+        and lies_adjacent(p, &p.diff_dst, like) and lies_adjacent(p, &p.src, like)
     ):
         most = widest                       # all of inner: a tile is one run of memory, and is read as that
     elif room(like) < n * most <= 2 * room(like):     # half as wide, a tile need not be loaded twice
@@ -1851,7 +1862,7 @@ cdef int walk(Problem* p, int threads) except -1:
     cdef Operand* op
     cdef Walk w
     cdef Py_ssize_t count = p.outer * p.inner, together = 1, turned_row
-    cdef bint in_double = False, along = True, adjacent = True, native = True, by_columns
+    cdef bint in_double = False, along = True, adjacent = True, native = True, by_columns, turned
     cdef int d
     cdef void* memory = NULL
     operands[:] = [&p.diff_dst, &p.src, &p.out]
@@ -1862,9 +1873,7 @@ cdef int walk(Problem* p, int threads) except -1:
         native &= op.dtype == p.out.dtype
     for d in range(p.ndim):
         count *= p.loops[d]
-    p.type = ITEM_REAL
-    if adjacent and native:
-        p.type = ITEM_BF16 if p.out.dtype == BFLOAT16 else (ITEM_F16 if p.out.dtype == FLOAT16 else ITEM_REAL)
+    p.type = item_type(&p.out) if adjacent and native else ITEM_REAL
     if not (adjacent and native):
         turned_row = SHORT_ROW
     elif MASKED_VECTORS:
@@ -1912,10 +1921,14 @@ cdef int walk(Problem* p, int threads) except -1:
     w.by_columns, w.in_double, w.together = by_columns, in_double, together
     w.workspaces = NULL
     if by_columns:
-        p.wide = p.out.far and p.inner >= WIDE and not (p.diff_dst.turned or p.src.turned or p.out.turned)
+        turned = p.diff_dst.turned or p.src.turned or p.out.turned
+        p.type = item_type(&p.out) if native and not turned else ITEM_REAL
+        for op in operands:
+            if op.inner != op.itemsize:
+                p.type = ITEM_REAL
+        p.wide = p.out.far and p.inner >= WIDE and not turned
         p.near = not p.wide and not in_double and SLAB // NARROW <= p.n <= MIN_PART     # shorter ones are sooner copied
-        for op in operands[:2]:
-            p.near &= op.inner == op.itemsize and op.dtype == FLOAT32
+        p.near &= lies_adjacent(p, &p.diff_dst, <const float*> NULL) and lies_adjacent(p, &p.src, <const float*> NULL)
         if in_double:
             w.together = tile_width(p, count, threads, <const double*> NULL)
         else:

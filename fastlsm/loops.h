@@ -17,9 +17,6 @@ enum constant {
     CONSTANTS = OF_TERMS + EXP_Q_TERMS
 };
 
-/* An element in memory: what the arithmetic is in, or 16 bits. */
-enum item_type { ITEM_REAL, ITEM_BF16, ITEM_F16 };
-
 enum { MANY_COLUMNS = 4096 };       /* bytes of one constant of each */
 
 /* Rows that are copied while others are computed. */
@@ -35,7 +32,7 @@ enum way { ROW, SIDE_BY_SIDE, DOWN };
 /* Bytes from one of these vectors to the next, of result and operands (x is src, dst or exp), and from a row to that
  * which is asked for meanwhile, or 0. */
 typedef struct { ptrdiff_t y, g, x, y_ahead, x_ahead; } Pitches;
-#define NEIGHBOURS (Pitches){ sizeof(VECTOR), sizeof(VECTOR), sizeof(VECTOR), 0, 0 }
+#define NEIGHBOURS (Pitches){ 0, 0, 0, 0, 0 }
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 

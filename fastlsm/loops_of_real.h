@@ -11,12 +11,12 @@ enum { LIMIT(TOGETHER) = LANE_COUNT / WIDTH > 4 ? LANE_COUNT / WIDTH : 4, LIMIT(
 #define SPLAT(c) ((REAL)(c) - (VECTOR){0})
 #define CONSTANT(name, k) \
     (way == ROW ? SPLAT(of[(name) * stride]) : NAME(load)(of + (name) * stride + (way == DOWN ? 0 : AT(k))))
-#define LOAD(x, k) NAME(load_typed)(x, k, sizeof(VECTOR), type)
-#define LOAD_APART(x, k, pitch) NAME(load_typed)(x, k, pitch, type)
+#define LOAD(x, k) NAME(load_typed)(x, k, type)
+#define BELOW(x, bytes) ((const void *)((const char *)(x) + (bytes)))
+#define LOAD_APART(x, k, pitch) (way == DOWN ? LOAD(BELOW(x, (k) * (pitch)), 0) : LOAD(x, k))
 #define BYTES(n) ((n) * (type == ITEM_REAL ? sizeof(REAL) : sizeof(bf16)))
 #define SKIP(x, n) ((char *)(x) + BYTES(n))
-/* Vectors that go together at least. Those of bfloat16 come in pairs, the elements of even number and those of odd
- * number: each is half of a 32-bit word, and one operation makes it a float. */
+/* Vectors that go together at least. */
 #define FEW (type == ITEM_BF16 ? 2 : 1)
 /* Vectors that meet all lanes, and each of them as often. */
 #define ROUND (LANE_COUNT / WIDTH > FEW ? LANE_COUNT / WIDTH : FEW)
@@ -32,20 +32,23 @@ enum { LIMIT(TOGETHER) = LANE_COUNT / WIDTH > 4 ? LANE_COUNT / WIDTH : 4, LIMIT(
 #define FOR_EACH_TYPE(call) (void)type; { enum { type = ITEM_REAL }; call; }
 #endif
 
-/* The k-th vector from x on; `pitch` bytes are from each to the next, for which 16-bit elements have no choice. */
-ALWAYS_INLINE VECTOR NAME(load_typed)(const void *x, int k, ptrdiff_t pitch, int type)
+/* The k-th vector from x on. */
+ALWAYS_INLINE VECTOR NAME(load_typed)(const void *x, int k, int type)
 {
 #if MANTISSA == 23
     if (type == ITEM_BF16)
         return load_half_of_bf16((const bf16 *)x + AT(k & ~1), k & 1);
     if (type == ITEM_F16)
         return load_f16((const f16 *)x + AT(k));
+    if (type == ITEM_BF16_IN_ORDER)
+        return f32_from_bf16_vector((const bf16 *)x + AT(k));
 #endif
     (void)type;
-    return NAME(load)((const REAL *)((const char *)x + k * pitch));
+    return NAME(load)((const REAL *)x + AT(k));
 }
 
-ALWAYS_INLINE void NAME(store_typed)(void *y, ptrdiff_t pitch, const VECTOR *values, int type, int count)
+/* To y and on; DOWN, `pitch` bytes are from each to the next. */
+ALWAYS_INLINE void NAME(store_typed)(void *y, ptrdiff_t pitch, const VECTOR *values, int way, int type, int count)
 {
 #if MANTISSA == 23
     if (type == ITEM_BF16) {
@@ -53,13 +56,18 @@ ALWAYS_INLINE void NAME(store_typed)(void *y, ptrdiff_t pitch, const VECTOR *val
             store_bf16((bf16 *)y + AT(k), values[k], values[k + 1]);
         return;
     }
-    if (type == ITEM_F16) {
-        EACH store_f16((f16 *)y + AT(k), values[k]);
-        return;
-    }
 #endif
-    (void)type;
-    EACH NAME(store)((REAL *)((char *)y + k * pitch), values[k]);
+    EACH {
+        void *to = way == DOWN ? (char *)y + k * pitch : SKIP(y, AT(k));
+#if MANTISSA == 23
+        if (type == ITEM_F16)
+            store_f16(to, values[k]);
+        else if (type == ITEM_BF16_IN_ORDER)
+            bf16_from_f32_vector(to, values[k]);
+        else
+#endif
+            NAME(store)(to, values[k]);
+    }
 }
 
 /* A vector full of elements that are -infinity. */
@@ -76,7 +84,7 @@ ALWAYS_INLINE VECTOR NAME(minus_infinity)(int type)
 static inline REAL NAME(load_one)(const void *x, ptrdiff_t i, int type)
 {
 #if MANTISSA == 23
-    if (type == ITEM_BF16)
+    if (type == ITEM_BF16 || type == ITEM_BF16_IN_ORDER)
         return f32_from_bf16(((const bf16 *)x)[i]);
     if (type == ITEM_F16)
         return f32_from_f16(((const f16 *)x)[i]);
@@ -88,7 +96,7 @@ static inline REAL NAME(load_one)(const void *x, ptrdiff_t i, int type)
 static inline void NAME(store_one)(void *y, ptrdiff_t i, REAL value, int type)
 {
 #if MANTISSA == 23
-    if (type == ITEM_BF16) {
+    if (type == ITEM_BF16 || type == ITEM_BF16_IN_ORDER) {
         ((bf16 *)y)[i] = bf16_from_f32(value);
         return;
     }
@@ -186,50 +194,6 @@ static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, in
         memcpy(SKIP(y, i), rest[2], BYTES(n - i)); \
     }
 
-/* The same over n columns of `rows` rows. Constants of many columns do not fit in the first-level cache: then they are
- * loaded once for four rows. */
-#define COLUMNS_LOOP(next, first_row) \
-    const Pitches pitch = *pitches; \
-    const int type = ITEM_REAL; \
-    const Copy *copy = next; \
-    ptrdiff_t copied_rows = first_row; \
-    while (rows) { \
-        int down = rows >= 4 && n * (ptrdiff_t)sizeof(REAL) >= MANY_COLUMNS, count = down ? 4 : 1; \
-        ptrdiff_t copied = 0; \
-        for (int k = 0; k < count; k++) { \
-            if (pitch.y_ahead) \
-                prefetch(BELOW(y, k * pitch.y + pitch.y_ahead), n * sizeof(REAL)); \
-            if (pitch.x_ahead) \
-                prefetch(BELOW(x, k * pitch.x + pitch.x_ahead), n * sizeof(REAL)); \
-        } \
-        if (down) { \
-            for (ptrdiff_t i = 0; i < n; i += WIDTH) { \
-                if (i + WIDTH > n) \
-                    i = n - WIDTH; \
-                STEP(y + i, g + i, x + i, pitch, of + i, DOWN, 4); \
-                if (copy && copied + (ptrdiff_t)sizeof(VECTOR) <= copy->bytes) { \
-                    for (int k = 0; k < 4; k++) \
-                        memcpy(copy->to + (copied_rows + k) * copy->to_pitch + copied, \
-                               copy->source + (copied_rows + k) * copy->source_pitch + copied, sizeof(VECTOR)); \
-                    copied += sizeof(VECTOR); \
-                } \
-            } \
-        } else { \
-            LOOP(SIDE_BY_SIDE, BESIDE, 1, ) \
-        } \
-        if (copy) \
-            copy_rows(copy->to + copied_rows * copy->to_pitch + copied, copy->to_pitch, \
-                      copy->source + copied_rows * copy->source_pitch + copied, copy->source_pitch, count, \
-                      copy->bytes - copied, 0); \
-        y = (REAL *)BELOW(y, count * pitch.y); \
-        g = BELOW(g, count * pitch.g); \
-        x = BELOW(x, count * pitch.x); \
-        copied_rows += count; \
-        rows -= count; \
-    }
-#define BESIDE(y, g, x, of, count) STEP(y, g, x, NEIGHBOURS, of, SIDE_BY_SIDE, count)
-#define BELOW(x, bytes) ((const REAL *)((const char *)(x) + (bytes)))
-
 /* Meanwhile, add the elements of `next` to lanes: `ahead` of them are added. */
 #define LANES_OF_NEXT \
     f64_vector his[LANE_VECTORS], los[LANE_VECTORS]; \
@@ -296,7 +260,7 @@ ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, Pitc
     EACH q[k] = q[k] * (r[k] * r[k]) + (r[k] * CONSTANT(OF_FACTOR, k) + CONSTANT(OF_FACTOR_LOW, k));
     EACH r[k] = (q[k] + CONSTANT(OF_FACTOR, k)) * t[k] + LOAD_APART(g, k, pitch.g);
 #endif
-    NAME(store_typed)(y, pitch.y, r, type, count);
+    NAME(store_typed)(y, pitch.y, r, way, type, count);
 }
 
 /* Is there a dst that exceeds DST_HI? n elements of `next`, if any, are added to lanes. */
@@ -344,20 +308,6 @@ static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdif
         NAME(mend_dst)(y, g, x, n, &hi, &lo, 0, type);
 }
 
-static void NAME(backward_dst_columns)(REAL *y, const REAL *g, const REAL *x, const Pitches *pitches, ptrdiff_t rows,
-                                       ptrdiff_t n, const REAL *of, ptrdiff_t stride, const double *hi, const double *lo, int extreme,
-                                       const Copy *next, ptrdiff_t row)
-{
-    VECTOR top = SPLAT(LIMIT(DST_LO));
-    ptrdiff_t all = rows;
-#define STEP(y, g, x, pitch, of, way, count) NAME(dst_step)(y, g, x, pitch, of, stride, way, ITEM_REAL, &top, count)
-    COLUMNS_LOOP(next, row)
-#undef STEP
-    if (extreme || any((u64_vector)(top > SPLAT(LIMIT(DST_HI)))))
-        for (ptrdiff_t j = 1; j <= all; j++)
-            NAME(mend_dst)((char *)y - j * pitch.y, BELOW(g, -j * pitch.g), BELOW(x, -j * pitch.x), n, hi, lo, 1, ITEM_REAL);
-}
-
 ALWAYS_INLINE VECTOR NAME(minus_product_vector)(VECTOR g, VECTOR y, VECTOR f, VECTOR f_low)
 {
 #if FASTLSM_HAS_FMA
@@ -377,7 +327,7 @@ ALWAYS_INLINE void NAME(src_step)(void *y, const void *g, const void *x, Pitches
     VECTOR e[LIMIT(TOGETHER)];
     NAME(exp_vectors)(e, x, pitch.x, of, stride, way, type, count);
     EACH e[k] = NAME(minus_product_vector)(LOAD_APART(g, k, pitch.g), e[k], CONSTANT(OF_FACTOR, k), CONSTANT(OF_FACTOR_LOW, k));
-    NAME(store_typed)(y, pitch.y, e, type, count);
+    NAME(store_typed)(y, pitch.y, e, way, type, count);
 }
 
 ALWAYS_INLINE void NAME(src_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
@@ -394,22 +344,16 @@ static void NAME(backward_src_row)(void *y, const void *g, const void *x, ptrdif
     FOR_EACH_TYPE(NAME(src_loop)(y, g, x, n, of, stride, type))
 }
 
-static void NAME(backward_src_columns)(REAL *y, const REAL *g, const REAL *x, const Pitches *pitches, ptrdiff_t rows,
-                                       ptrdiff_t n, const REAL *of, ptrdiff_t stride)
-{
-#define STEP(y, g, x, pitch, of, way, count) NAME(src_step)(y, g, x, pitch, of, stride, way, ITEM_REAL, count)
-    COLUMNS_LOOP(NULL, 0)
-#undef STEP
-}
-
 /* The same where exp is known, as exp_row or exp_columns left it. */
 ALWAYS_INLINE void NAME(of_exp_step)(void *y, const void *g, const REAL *e, Pitches pitch, const REAL *of, ptrdiff_t stride,
                                      int way, int type, int count)
 {
     VECTOR result[LIMIT(TOGETHER)];
-    EACH result[k] = NAME(minus_product_vector)(LOAD_APART(g, k, pitch.g), NAME(load_typed)(e, k, pitch.x, ITEM_REAL),
-                                                CONSTANT(OF_FACTOR, k), CONSTANT(OF_FACTOR_LOW, k));
-    NAME(store_typed)(y, pitch.y, result, type, count);
+    EACH {
+        VECTOR exp = NAME(load)(way == DOWN ? BELOW(e, k * pitch.x) : e + AT(k));
+        result[k] = NAME(minus_product_vector)(LOAD_APART(g, k, pitch.g), exp, CONSTANT(OF_FACTOR, k), CONSTANT(OF_FACTOR_LOW, k));
+    }
+    NAME(store_typed)(y, pitch.y, result, way, type, count);
 }
 
 ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
@@ -429,23 +373,13 @@ static void NAME(backward_of_exp_row)(void *y, const void *g, const REAL *e, ptr
     FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, stride, type, next, next_hi, next_lo))
 }
 
-static void NAME(backward_of_exp_columns)(REAL *y, const REAL *g, const REAL *e, const Pitches *pitches, ptrdiff_t rows,
-                                          ptrdiff_t n, const REAL *of, ptrdiff_t stride, const Copy *next, ptrdiff_t row)
-{
-    const REAL *x = e;
-#define STEP(y, g, x, pitch, of, way, count) \
-    NAME(of_exp_step)(y, g, (const REAL *)(x), pitch, of, stride, way, ITEM_REAL, count)
-    COLUMNS_LOOP(next, row)
-#undef STEP
-}
-
 /* dst = (src - m) - L */
 ALWAYS_INLINE void NAME(forward_step)(void *y, const void *x, Pitches pitch, const REAL *of, ptrdiff_t stride, int way,
                                       int type, int count)
 {
     VECTOR result[LIMIT(TOGETHER)];
     EACH result[k] = (LOAD_APART(x, k, pitch.x) - CONSTANT(OF_MAX, k)) - CONSTANT(OF_FACTOR, k);
-    NAME(store_typed)(y, pitch.y, result, type, count);
+    NAME(store_typed)(y, pitch.y, result, way, type, count);
 }
 
 ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
@@ -459,15 +393,6 @@ ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const
 static void NAME(forward_row)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
 {
     FOR_EACH_TYPE(NAME(forward_loop)(y, x, n, of, stride, type))
-}
-
-static void NAME(forward_columns)(REAL *y, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n, const REAL *of,
-                                  ptrdiff_t stride)
-{
-    const REAL *g = x;
-#define STEP(y, g, x, pitch, of, way, count) NAME(forward_step)(y, x, pitch, of, stride, way, ITEM_REAL, count)
-    COLUMNS_LOOP(NULL, 0)
-#undef STEP
 }
 
 ALWAYS_INLINE void NAME(fold_typed)(double *high, double *low, f64_vector *his, f64_vector *los, int type)
@@ -540,20 +465,6 @@ static REAL NAME(max_row)(const void *x, ptrdiff_t n, REAL max, int type)
     return max;
 }
 
-/* The same of n columns (a multiple of WIDTH) of `rows` rows, `pitch` bytes from each to the next. */
-static void NAME(max_columns)(REAL *max, const REAL *x, ptrdiff_t rows, ptrdiff_t pitch, ptrdiff_t n)
-{
-    for (ptrdiff_t count; rows; rows -= count, x = BELOW(x, count * pitch)) {
-        count = rows < 4 ? 1 : 4;
-        for (ptrdiff_t c = 0; c < n; c += WIDTH) {
-            VECTOR top = NAME(load)(max + c);
-            for (ptrdiff_t k = 0; k < count; k++)
-                top = NAME(max_vector)(NAME(load)(BELOW(x, k * pitch) + c), top);
-            NAME(store)(max + c, top);
-        }
-    }
-}
-
 /* Those at the maximum are counted and left out. */
 ALWAYS_INLINE VECTOR NAME(below)(VECTOR e, VECTOR x, VECTOR max, BITS *ties)
 {
@@ -588,7 +499,7 @@ ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, ptrdif
 {
     const int way = ROW;
     VECTOR y[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(y, x, sizeof(VECTOR), of, stride, way, type, count);
+    NAME(exp_vectors)(y, x, 0, of, stride, way, type, count);
     if (below)
         EACH y[k] = NAME(below)(y[k], LOAD(x, k), CONSTANT(OF_MAX, k), ties);
     EACH NAME(store)(e + AT(k), y[k]);
@@ -678,42 +589,7 @@ static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, con
     return 0;
 }
 
-/* The same of n columns (a multiple of WIDTH), not added up. */
-ALWAYS_INLINE void NAME(exp_columns_step)(REAL *e, const void *x, Pitches pitch, const REAL *of, ptrdiff_t stride, int way,
-                                          int below, REAL *ties, int count)
-{
-    const int type = ITEM_REAL;
-    VECTOR y[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(y, x, pitch.x, of, stride, way, type, count);
-    if (below)
-        EACH {
-            REAL *to = ties + (way == DOWN ? 0 : AT(k));
-            BITS one = {0};
-            y[k] = NAME(below)(y[k], LOAD_APART(x, k, pitch.x), CONSTANT(OF_MAX, k), &one);
-            NAME(store)(to, NAME(load)(to) + (VECTOR)((BITS)SPLAT(1) & -one));
-        }
-    NAME(store_typed)(e, pitch.y, y, type, count);
-}
-
-ALWAYS_INLINE void NAME(exp_columns_loop)(REAL *y, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n,
-                                          const REAL *of, ptrdiff_t stride, int below, REAL *ties, const Copy *next, ptrdiff_t row)
-{
-    const REAL *g = x;
-#define STEP(y, g, x, pitch, of, way, count) \
-    NAME(exp_columns_step)((REAL *)(y), x, pitch, of, stride, way, below, ties + i, count)
-    COLUMNS_LOOP(next, row)
-#undef STEP
-}
-
-static void NAME(exp_columns)(REAL *e, const REAL *x, const Pitches *pitches, ptrdiff_t rows, ptrdiff_t n, const REAL *of,
-                              ptrdiff_t stride, REAL *ties, int below, const Copy *next, ptrdiff_t row)
-{
-    if (below)
-        NAME(exp_columns_loop)(e, x, pitches, rows, n, of, stride, 1, ties, next, row);
-    else
-        NAME(exp_columns_loop)(e, x, pitches, rows, n, of, stride, 0, ties, next, row);
-}
-
+#include "columns_of_real.h"
 #include "short_rows_of_real.h"
 #include "flat_rows_of_real.h"
 
@@ -729,8 +605,6 @@ static void NAME(exp_columns)(REAL *e, const REAL *x, const Pitches *pitches, pt
 #undef ROUND
 #undef UNALIGNED
 #undef LOOP
-#undef COLUMNS_LOOP
-#undef BESIDE
 #undef BELOW
 #undef LANES_OF_NEXT
 #undef SUM_NEXT

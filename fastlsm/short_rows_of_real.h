@@ -114,7 +114,7 @@ ALWAYS_INLINE void NAME(exp_rows_typed)(REAL *e, ptrdiff_t room, const char *x, 
         for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
             VECTOR v[LIMIT(ROUND_VECTORS)], y[LIMIT(ROUND_VECTORS)];
             NAME(load_round)(v, x, i, n, SPLAT(-INFINITY), type);
-            EACH_OF_ROUND NAME(exp_vectors)(y + k, v + k, sizeof(VECTOR), of, stride, way, ITEM_REAL, 1);
+            EACH_OF_ROUND NAME(exp_vectors)(y + k, v + k, 0, of, stride, way, ITEM_REAL, 1);
             if (below)
                 EACH_OF_ROUND y[k] = NAME(below)(y[k], v[k], CONSTANT(OF_MAX, k), &at_max);
             EACH_OF_ROUND NAME(store)(e + i + AT(k), y[k]);

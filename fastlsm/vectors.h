@@ -81,6 +81,10 @@ static inline f64_vector max_vector_f64(f64_vector a, f64_vector b)
     PICK(_mm512_max_pd(a, b), _mm256_max_pd(a, b), _mm_max_pd(a, b), vbslq_f64(vcgtq_f64(a, b), a, b), a[i] > b[i] ? a[i] : b[i])
 }
 
+/* An element in memory: what the arithmetic is in, or 16 bits. Vectors of bfloat16 come in pairs, the elements of even number
+ * and those of odd number (each is half of a 32-bit word, and one operation makes it a float), or in the elements' order. */
+enum item_type { ITEM_REAL, ITEM_BF16, ITEM_F16, ITEM_BF16_IN_ORDER };
+
 /* The two halves of a vector as double. */
 static inline void widen_halves(f64_vector *halves, f32_vector x)
 {
@@ -288,6 +292,37 @@ static inline void bf16_from_f32_vector(bf16 *at, f32_vector x)
 #else
     for (int i = 0; i < WIDTH_F32; i++)
         at[i] = bf16_from_f32(x[i]);
+#endif
+}
+
+/* As many elements as a vector of double has. */
+static inline f64_vector load_bf16_as_f64(const bf16 *at)
+{
+#if defined(ON_AVX512)
+    __m256i u = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)at));
+    return _mm512_cvtps_pd(_mm256_castsi256_ps(_mm256_slli_epi32(u, 16)));
+#elif defined(ON_AVX2)
+    __m128i u = _mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)at));
+    return _mm256_cvtps_pd(_mm_castsi128_ps(_mm_slli_epi32(u, 16)));
+#else
+    f64_vector x;
+    for (int i = 0; i < WIDTH_F64; i++)
+        x[i] = f32_from_bf16(at[i]);
+    return x;
+#endif
+}
+
+static inline f64_vector load_f16_as_f64(const f16 *at)
+{
+#if defined(ON_AVX512)
+    return _mm512_cvtps_pd(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)at)));
+#elif defined(ON_AVX2)
+    return _mm256_cvtps_pd(_mm_cvtph_ps(_mm_loadl_epi64((const __m128i *)at)));
+#else
+    f64_vector x;
+    for (int i = 0; i < WIDTH_F64; i++)
+        x[i] = f32_from_f16(at[i]);
+    return x;
 #endif
 }
 
