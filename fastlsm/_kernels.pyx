@@ -14,7 +14,8 @@ A. The formulas, along the middle axis, of length n:
 B. Load, compute, store. `load_into` and `store` know dtypes and strides, decide once a block and
    convert; compute loops run on adjacent float (or double) in the first-level cache and know neither.
    So every layout and dtype gets the same bits by construction. An operand that is adjacent and of the
-   arithmetic's type already is used where it lies. The loops are in loops.h, in vectors.
+   arithmetic's type already is used where it lies; so is one of 16 bits if all are such, which the loops convert
+   as they load and store (`Problem.type`). The loops are in loops.h, in vectors.
 
 C. Two walks. *rows*: vectors run along the axis, a row after the other, or some short ones together, their
    constants in vectors too; one long row is cut into parts, for all threads. While a row is computed, the maximum
@@ -45,7 +46,7 @@ from cpython.buffer cimport (
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
-from cython.parallel cimport prange
+from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport uint16_t
 from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY, fabs, floor
@@ -247,6 +248,8 @@ cdef extern from "openmp.h" nogil:
     int openmp_max_threads() noexcept
     int openmp_processors() noexcept
     bint openmp_in_parallel() noexcept
+    int openmp_team() noexcept
+    void openmp_barrier() noexcept
     const char* openmp_library() noexcept
 
 cdef extern from "cpu.h":
@@ -350,8 +353,7 @@ cdef struct Part:               # what the passes over a part of a row find
 
 
 cdef struct Workspace:          # of one thread; doubles hold floats as well
-    double diff_dst[STAGE]      # a tile if it fits, or two in halves; else a slab of some of its rows
-    double src[STAGE]
+    double stage[2 * STAGE]     # tiles if they fit, else slabs of some of their rows (stage_of); exp of rows
     double result[SLAB]
     double flat[SLAB]
     double lanes[LANES * TILE]  # of LANES columns, then those of the next; of double hi, from the middle on lo
@@ -366,7 +368,6 @@ cdef struct Workspace:          # of one thread; doubles hold floats as well
     double next_diff_dst_hi[MOST_TOGETHER]      # of the rows after those that are done together
     double next_diff_dst_lo[MOST_TOGETHER]
     double next_max[MOST_TOGETHER]
-    double exps[STAGE]          # of 16-bit elements; others give their place to exp
 
 
 # ---------------------------------------------------------------------------------------- load, store
@@ -552,6 +553,11 @@ cdef inline Sum row_sum(double* hi, double* lo, const real* like) noexcept nogil
 cdef inline Py_ssize_t blocks(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
     """How many blocks of `size`, the last perhaps shorter, n elements fill."""
     return (n + size - 1) // size
+
+
+cdef inline Py_ssize_t room(const real* like) noexcept nogil:
+    """Elements that there is scratch for."""
+    return STAGE * <Py_ssize_t> (sizeof(double) // sizeof(real))
 
 
 cdef inline Py_ssize_t part_length(Py_ssize_t n) noexcept nogil:
@@ -832,7 +838,7 @@ cdef inline void exp_part(const Line* src, Form form, int type, Py_ssize_t start
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         x = load_chunk(src, j, w, <real*> scratch)
-        e = kept + j if kept != NULL else <real*> exps
+        e = kept + (j - start) if kept != NULL else <real*> exps
         if next != NULL:
             next_x = load_chunk(next, j, w, <real*> next_scratch)
         if real is float:
@@ -900,7 +906,7 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
         j = start + b * CHUNK
         w = min(CHUNK, stop - j)
         if kept != NULL:
-            e = kept + j
+            e = kept + (j - start)
         else:
             x = load_chunk(src, j, w, <real*> src_scratch)
         if p.form != LOG_SOFTMAX:
@@ -967,6 +973,10 @@ cdef inline void set_row(Form form, real* of, const Row* row) noexcept nogil:
         set_constants(of, 1, row)
 
 
+cdef inline real* kept_at(real* kept, Py_ssize_t j) noexcept nogil:
+    return kept + j if kept != NULL else NULL
+
+
 cdef void one_row(const Problem* p, Py_ssize_t index, Part* parts, bint reduced, Part* next_parts, Workspace* w,
                   const real* like) noexcept nogil:
     """Compute a row, whose parts may be reduced already; meanwhile reduce those of the next, if it is wanted."""
@@ -986,8 +996,8 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Part* parts, bint reduced,
         diff_dst = line_at(p, &p.diff_dst, index, <real*> keep_diff_dst)
     if p.form == BACKWARD_SRC and p.n <= KEEP:
         kept = <real*> keep_exp
-    elif p.form == BACKWARD_SRC and p.n <= STAGE:
-        kept = <real*> w.src                # all that rows take of a workspace
+    elif p.form == BACKWARD_SRC and p.n <= 2 * room(like):
+        kept = <real*> w.stage              # all that rows take of a workspace
     if next_parts != NULL and p.form != BACKWARD_DST:
         of_next_src = line_at(p, &p.src, index + 1, <real*> NULL)
         next_src = &of_next_src
@@ -1004,13 +1014,13 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Part* parts, bint reduced,
     set_row(p.form, <real*> of, &row)
     if p.form != BACKWARD_DST:
         for i in range(count):
-            exp_part(&src, p.form, p.type, i * length, min(p.n, (i + 1) * length), <const real*> of, &parts[i], kept,
-                     next_src, next_parts + i)
+            exp_part(&src, p.form, p.type, i * length, min(p.n, (i + 1) * length), <const real*> of, &parts[i],
+                     kept_at(kept, i * length), next_src, next_parts + i)
         finish_from_parts(p, &row, parts, count, like)
         set_row(p.form, <real*> of, &row)
     for i in range(count):
         write_part(p, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), <const real*> of, row.diff_dst,
-                   kept, p.out.far, next_diff_dst, next_parts + i)
+                   kept_at(kept, i * length), p.out.far, next_diff_dst, next_parts + i)
     stream_end()
 
 
@@ -1040,8 +1050,8 @@ cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, W
     """Compute `count` adjacent rows (flat_rows_of_real.h), to y. False: not done, a dst or a sum is extreme."""
     cdef real* of = <real*> w.constants
     cdef real* max = of + OF_MAX * OF_STRIDE
-    cdef real* gs = <real*> w.diff_dst
-    cdef real* xs = <real*> w.src
+    cdef real* gs = <real*> w.stage
+    cdef real* xs = <real*> (w.stage + STAGE)
     cdef const char* g = locate(p, &p.diff_dst, first)
     cdef const char* x = locate(p, &p.src, first)
     cdef Py_ssize_t n = p.n, pitch = blocks(count, LANES) * LANES, c, bytes
@@ -1094,7 +1104,7 @@ cdef bint some_short_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, 
                           Py_ssize_t pitch, const real* like) noexcept nogil:
     """Compute `count` rows, to y and on (short_rows_of_real.h). False: not done, a dst or a sum is extreme (vexp.h)."""
     cdef real* of = <real*> w.constants
-    cdef real* e = <real*> w.src
+    cdef real* e = <real*> w.stage
     cdef Py_ssize_t n = p.n, room = blocks(n, LANES) * LANES, r
     cdef const char* g = locate(p, &p.diff_dst, first)
     cdef const char* x = locate(p, &p.src, first)
@@ -1172,7 +1182,7 @@ cdef void one_by_one(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint 
     if p.form != BACKWARD_DST:
         for r in range(count):
             of = constants + r
-            e = <real*> w.src + (0 if forward else r * room)
+            e = <real*> w.stage + (0 if forward else r * room)
             x = locate(p, &p.src, first + r)
             next = locate(p, &p.src, first + count + r) if r < next_count else NULL
             next_max = -INFINITY
@@ -1197,7 +1207,7 @@ cdef void one_by_one(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint 
             clear_lanes(hi)
             clear_lanes(lo)
         if p.form == BACKWARD_SRC:
-            e = <real*> w.src + r * room
+            e = <real*> w.stage + r * room
         y = locate(p, &p.out, first + r) if direct else <char*> w.result + r * bytes
         write_chunk(p.form, y, g, x, e, n, of, OF_STRIDE, Sum(w.diff_dst_hi[r], w.diff_dst_lo[r]), p.type, next, hi, lo)
         if next != NULL:
@@ -1239,30 +1249,43 @@ cdef bint some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint r
     return reduced
 
 
-cdef void split_row(const Problem* p, Py_ssize_t index, int threads, const real* like) noexcept nogil:
-    """one_row with its parts spread over the threads."""
-    cdef char* out = locate(p, &p.out, index)
+cdef void share_of_row(const Problem* p, const Line* diff_dst, const Line* src, char* out, Part* parts, int thread,
+                       int threads, Workspace* workspaces, const real* like) noexcept nogil:
+    """The parts of one thread in one_row. The threads wait for each other where a row's constants need all parts."""
     cdef real of[CONSTANTS]
-    cdef const real* constants = <const real*> of
-    cdef Part parts[MAX_PARTS]
     cdef Row row
     cdef Py_ssize_t length = part_length(p.n), count = blocks(p.n, length), i
-    cdef Line src = line_at(p, &p.src, index, <real*> NULL)          # too long to be kept
-    cdef Line diff_dst = line_at(p, &p.diff_dst, index, <real*> NULL)
-    for i in prange(count, schedule="static", num_threads=threads):
-        reduce_part(p, &diff_dst, &src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
+    cdef Py_ssize_t first = count * thread // threads, last = count * (thread + 1) // threads
+    cdef real* kept = NULL
+    if p.form == BACKWARD_SRC and (last - first) * length <= 2 * room(like):
+        kept = <real*> workspaces[thread].stage
+    for i in range(first, last):
+        reduce_part(p, diff_dst, src, i * length, min(p.n, (i + 1) * length), &parts[i], like)
+    openmp_barrier()
     begin_from_parts(p, &row, parts, count, like)
     set_row(p.form, <real*> of, &row)
     if p.form != BACKWARD_DST:
-        for i in prange(count, schedule="static", num_threads=threads):
-            exp_part(&src, p.form, p.type, i * length, min(p.n, (i + 1) * length), constants, &parts[i], <real*> NULL,
-                     <const Line*> NULL, <Part*> NULL)
+        for i in range(first, last):
+            exp_part(src, p.form, p.type, i * length, min(p.n, (i + 1) * length), <const real*> of, &parts[i],
+                     kept_at(kept, (i - first) * length), <const Line*> NULL, <Part*> NULL)
+        openmp_barrier()
         finish_from_parts(p, &row, parts, count, like)
         set_row(p.form, <real*> of, &row)
-    for i in prange(count, schedule="static", num_threads=threads):
-        write_part(p, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), constants, row.diff_dst,
-                   <const real*> NULL, p.out.far, <const Line*> NULL, <Part*> NULL)
-        stream_end()
+    for i in range(first, last):
+        write_part(p, diff_dst, src, out, i * length, min(p.n, (i + 1) * length), <const real*> of, row.diff_dst,
+                   kept_at(kept, (i - first) * length), p.out.far, <const Line*> NULL, <Part*> NULL)
+    stream_end()
+
+
+cdef void split_row(const Problem* p, Py_ssize_t index, Workspace* workspaces, int threads,
+                    const real* like) noexcept nogil:
+    """one_row with its parts spread over the threads."""
+    cdef Part parts[MAX_PARTS]
+    cdef Line src = line_at(p, &p.src, index, <real*> NULL)          # too long to be kept
+    cdef Line diff_dst = line_at(p, &p.diff_dst, index, <real*> NULL)
+    with parallel(num_threads=threads):
+        share_of_row(p, &diff_dst, &src, locate(p, &p.out, index), <Part*> parts, threadid(), openmp_team(), workspaces,
+                     like)
 
 
 cdef void share_of_rows(const Problem* p, Py_ssize_t first, Py_ssize_t last, Py_ssize_t together,
@@ -1298,7 +1321,7 @@ cdef void rows(const Problem* p, Py_ssize_t count, Py_ssize_t together, Workspac
     cdef Py_ssize_t i, shares = blocks(count, together)
     if count < threads and p.n > MIN_PART:
         for i in range(count):
-            split_row(p, i, threads, like)
+            split_row(p, i, workspaces, threads, like)
     elif threads > 1:
         for i in prange(threads, schedule="static", num_threads=threads):
             share_of_rows(p, shares * i // threads * together, min(count, shares * (i + 1) // threads * together),
@@ -1369,8 +1392,8 @@ cdef inline Py_ssize_t item_size(const Problem* p, const real* like) noexcept no
     return <Py_ssize_t> sizeof(real) if p.type == ITEM_REAL else p.out.itemsize
 
 
-cdef inline void load_slab(const Problem* p, const Operand* op, Tile tile, Py_ssize_t start, Py_ssize_t height, char* to,
-                           Py_ssize_t pitch, real* flat) noexcept nogil:
+cdef inline void load_slab(const Problem* p, const Operand* op, const Tile* tile, Py_ssize_t start, Py_ssize_t height,
+                           char* to, Py_ssize_t pitch, real* flat) noexcept nogil:
     """`height` rows of a tile, from row `start` on."""
     cdef Py_ssize_t size = item_size(p, <const real*> flat), c = 0, i, run
     cdef const char* at
@@ -1390,7 +1413,7 @@ cdef inline void load_slab(const Problem* p, const Operand* op, Tile tile, Py_ss
     fill_up(to, height, tile.width * size, pitch)
 
 
-cdef inline void store_slab(const Problem* p, const Operand* op, Tile tile, Py_ssize_t start, Py_ssize_t height,
+cdef inline void store_slab(const Problem* p, const Operand* op, const Tile* tile, Py_ssize_t start, Py_ssize_t height,
                             const char* x, Py_ssize_t pitch, real* flat) noexcept nogil:
     cdef Py_ssize_t size = item_size(p, <const real*> flat), c = 0, i, run
     cdef char* at
@@ -1520,30 +1543,12 @@ cdef inline void write_columns(Form form, void* y, const void* g, const void* x,
                 y, g, x, pitch, rows, n, of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, extreme, next, row, type)
 
 
-cdef inline Py_ssize_t room(const real* like) noexcept nogil:
-    """Elements that there is scratch for."""
-    return STAGE * <Py_ssize_t> (sizeof(double) // sizeof(real))
-
-
 cdef inline Py_ssize_t slab_height(const Problem* p, Py_ssize_t j, Py_ssize_t columns, const real* like) noexcept nogil:
     """Rows from j on that are loaded and computed together: whole rounds of the lanes, within a part."""
     cdef Py_ssize_t n = p.n, part = part_length(n), most = (room(like) if p.wide else SLAB) // columns
     if n <= most:
         return n
     return min(most // LANES * LANES, min(n, (j // part + 1) * part) - j)
-
-
-cdef const Copy* load_meanwhile(Copy* copy, const Problem* p, const Operand* op, Tile next, double* to,
-                                const real* like) noexcept nogil:
-    """What it takes to load a tile while another is computed; NULL if there is none."""
-    if next.width == 0:
-        return NULL
-    copy.source = locate_column(p, op, next.first)
-    copy.source_pitch = op.n
-    copy.to = <char*> to
-    copy.to_pitch = blocks(next.width, LANES) * LANES * item_size(p, like)
-    copy.bytes = next.width * item_size(p, like)
-    return copy
 
 
 cdef struct Strip:              # rows of a tile of one operand, or of exp, or of the result
@@ -1558,124 +1563,192 @@ cdef inline char* row_of(const Strip* strip, Py_ssize_t slab, Py_ssize_t i) noex
     return strip.data + ((slab if strip.whole else 0) + i) * strip.pitch
 
 
-cdef inline Strip lying(const Problem* p, const Operand* op, Tile tile) noexcept nogil:
+cdef inline Strip lying(const Problem* p, const Operand* op, const Tile* tile) noexcept nogil:
     return Strip(locate_column(p, op, tile.first), op.n, True, True)
 
 
-cdef void one_tile(const Problem* p, Tile tile, bint loaded, Tile next, Py_ssize_t half, Workspace* w,
+cdef enum:
+    OF_DIFF_DST, OF_SRC
+
+
+cdef inline char* stage_of(Workspace* w, const Problem* p, int operand, Py_ssize_t half,
+                           const real* like) noexcept nogil:
+    """Where a tile of an operand is loaded to, in whole or, two in turns, to halves. 16-bit ones leave room for exp."""
+    cdef Py_ssize_t size = STAGE if p.type == ITEM_REAL else STAGE // 2
+    return <char*> (w.stage + operand * size + half * (size // 2))
+
+
+cdef struct Place:              # where the rows of a tile are
+    Tile tile
+    Py_ssize_t columns          # of a row in scratch
+    Strip summed                # diff_dst as it is summed, and
+    Strip diff_dst              # as it is read at last
+    Strip src
+    Strip exps
+    Strip out
+    bint loaded                 # what is in scratch is there already
+    bint kept                   # so is exp, for the last pass
+    bint by_row                 # a few rows are written at a time: then writing does not wait until reading ends
+
+
+cdef void find_place(Place* at, const Problem* p, const Tile* tile, bint loaded, Py_ssize_t half, Workspace* w,
+                     const real* like) noexcept nogil:
+    """What is read once, or is near, or does not fit into scratch, is read where it lies."""
+    cdef Py_ssize_t columns = blocks(tile.width, LANES) * LANES, in_scratch = columns * item_size(p, like)
+    cdef bint whole = p.n * columns <= room(like)       # what is loaded stays
+    cdef bint near = p.near and columns <= NEAR_RUN and (whole or p.form == BACKWARD_DST)
+    cdef bint in_one_run = tile.first % p.inner + tile.width <= p.inner
+    at.tile = tile[0]
+    at.columns = columns
+    at.loaded = loaded
+    at.kept = whole and p.form == BACKWARD_SRC
+    at.summed = Strip(stage_of(w, p, OF_DIFF_DST, half, like), in_scratch, False, whole)
+    at.diff_dst = at.summed
+    at.src = Strip(stage_of(w, p, OF_SRC, half, like), in_scratch, False, whole)
+    at.exps = Strip(<char*> w.stage, columns * sizeof(real), False, at.kept)    # diff_dst is not needed at that time
+    if p.type != ITEM_REAL:
+        at.exps.data = <char*> (w.stage + STAGE)
+    elif at.kept:
+        at.exps.data = at.src.data
+    at.out = Strip(<char*> w.result, in_scratch, False, False)
+    if in_one_run:
+        if p.form != LOG_SOFTMAX and (near or not whole) and lies_adjacent(p, &p.diff_dst, like):
+            at.diff_dst = lying(p, &p.diff_dst, tile)
+            if near:
+                at.summed = at.diff_dst
+        if lies_adjacent(p, &p.src, like) and (
+            p.form == BACKWARD_DST or (near or not whole) and tile.width == columns
+        ):
+            at.src = lying(p, &p.src, tile)
+        if lies_adjacent(p, &p.out, like) and not p.out.far:
+            if not (at.src.lies and p.out.data == p.src.data or at.diff_dst.lies and p.out.data == p.diff_dst.data):
+                at.out = lying(p, &p.out, tile)
+    at.by_row = in_one_run and not at.out.lies and not p.out.turned
+
+
+cdef inline void fetch(const Problem* p, const Operand* op, const Place* at, const Strip* to, Py_ssize_t slab,
+                       Py_ssize_t height, Workspace* w, const real* like) noexcept nogil:
+    """Load rows of a tile unless they are where they are wanted."""
+    if not to.lies:
+        load_slab(p, op, &at.tile, slab, height, row_of(to, slab, 0), to.pitch, <real*> w.flat)
+
+
+cdef inline void fetch_first(const Problem* p, const Operand* op, const Place* at, const Strip* to, Py_ssize_t slab,
+                             Py_ssize_t height, Workspace* w, const real* like) noexcept nogil:
+    """The same for the first time."""
+    if at.loaded:
+        fill_up(row_of(to, slab, 0), height, at.tile.width * item_size(p, like), to.pitch)
+    else:
+        fetch(p, op, at, to, slab, height, w, like)
+
+
+cdef inline void reduce_tile(const Problem* p, const Place* at, Workspace* w, const real* like) noexcept nogil:
+    """First pass: the sum of diff_dst and the maximum of src."""
+    cdef real* max = <real*> w.constants + OF_MAX * OF_STRIDE
+    cdef Py_ssize_t j = 0, c, height
+    cdef bint near = p.form != LOG_SOFTMAX and at.summed.lies
+    for c in range(at.columns):
+        w.diff_dst_hi[c] = w.diff_dst_lo[c] = 0
+    if p.form != BACKWARD_DST:
+        for c in range(at.columns):
+            w.exps_hi[c] = w.exps_lo[c] = w.ties[c] = 0
+            max[c] = -INFINITY
+    if near:
+        sum_near(w, at.summed.data, at.summed.pitch, p.n, at.tile.width, p.type, like)
+    while j < p.n and not p.stopped:
+        height = slab_height(p, j, at.columns, like)
+        if p.form != LOG_SOFTMAX and not near:
+            fetch_first(p, &p.diff_dst, at, &at.summed, j, height, w, like)
+            sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, row_of(&at.summed, j, 0), at.summed.pitch, p.n, j, height,
+                     at.columns, p.type, like)
+        if p.form != BACKWARD_DST:
+            fetch_first(p, &p.src, at, &at.src, j, height, w, like)
+            max_slab(max, row_of(&at.src, j, 0), height, at.src.pitch, at.columns, p.type)
+        j += height
+
+
+cdef inline void exp_tile(const Problem* p, const Place* at, const Copy* next, Workspace* w,
+                          const real* like) noexcept nogil:
+    """Second pass: exp and its sum."""
+    cdef Py_ssize_t j = 0, height
+    while j < p.n and not p.stopped:
+        height = slab_height(p, j, at.columns, like)
+        if not at.src.whole:
+            fetch(p, &p.src, at, &at.src, j, height, w, like)
+        exp_slab(w, <real*> row_of(&at.exps, j, 0), at.columns, row_of(&at.src, j, 0), at.src.pitch, height,
+                 p.form == LOG_SOFTMAX, next, j, p.type)
+        sum_slab(w, w.exps_hi, w.exps_lo, row_of(&at.exps, j, 0), at.exps.pitch, p.n, j, height, at.columns, ITEM_REAL,
+                 like)
+        j += height
+
+
+cdef inline void write_tile(const Problem* p, const Place* at, bint extreme, const Copy* next, Workspace* w,
+                            const real* like) noexcept nogil:
+    """Last pass: the result."""
+    cdef const Strip* x = &at.exps if at.kept else &at.src
+    cdef Pitches rows = Pitches(at.out.pitch, at.diff_dst.pitch, x.pitch, 0, 0)
+    cdef Py_ssize_t columns = at.columns, at_once = 4 if at.by_row else p.n, j = 0, i, height, count
+    cdef real* flat = <real*> w.flat
+    cdef char* y
+    if at.out.lies:
+        rows.y_ahead = AHEAD * p.out.n
+    if p.form == BACKWARD_DST and at.src.lies and not p.wide:
+        rows.x_ahead = AHEAD * p.src.n
+    if at.out.lies or at.diff_dst.lies or x.lies:
+        columns = at.tile.width
+    while j < p.n and not p.stopped:
+        height = slab_height(p, j, at.columns, like)
+        if p.form != LOG_SOFTMAX and not at.diff_dst.whole:
+            fetch(p, &p.diff_dst, at, &at.diff_dst, j, height, w, like)
+        if p.form == BACKWARD_DST or not x.whole:
+            fetch(p, &p.src, at, &at.src, j, height, w, like)
+        i = 0
+        while i < height:
+            count = min(height - i, at_once)
+            y = row_of(&at.out, j, 0 if at.by_row else i)
+            write_columns(p.form, y, row_of(&at.diff_dst, j, i), row_of(x, j, i), &rows, count, columns, w, at.kept,
+                          extreme, next, j + i, p.type, like)
+            if at.by_row:
+                store_slab(p, &p.out, &at.tile, j + i, count, y, at.out.pitch, flat)
+            i += count
+        if not at.out.lies and not at.by_row:
+            store_slab(p, &p.out, &at.tile, j, height, at.out.data, at.out.pitch, flat)
+        j += height
+    stream_end()
+
+
+cdef const Copy* load_meanwhile(Copy* copy, const Problem* p, const Operand* op, const Tile* next, char* to,
+                                const real* like) noexcept nogil:
+    """What it takes to load a tile while another is computed; NULL if there is none."""
+    if next.width == 0:
+        return NULL
+    copy.source = locate_column(p, op, next.first)
+    copy.source_pitch = op.n
+    copy.to = to
+    copy.to_pitch = blocks(next.width, LANES) * LANES * item_size(p, like)
+    copy.bytes = next.width * item_size(p, like)
+    return copy
+
+
+cdef void one_tile(const Problem* p, const Tile* tile, bint loaded, const Tile* next, Py_ssize_t half, Workspace* w,
                    const real* like) noexcept nogil:
     """A tile's columns, each from its first element to its last.
 
     It may be `loaded` already, to one half of the scratch; meanwhile the next, if any, is loaded to the other.
     """
-    cdef Py_ssize_t n = p.n, columns = blocks(tile.width, LANES) * LANES, in_scratch = columns * item_size(p, like)
-    cdef Py_ssize_t j, i, c, height, count, at_once, computed = columns
-    cdef bint whole = n * columns <= room(like)     # what is loaded stays
-    cdef bint kept = whole and p.form == BACKWARD_SRC, extreme = False
-    cdef bint near = p.near and columns <= NEAR_RUN and (whole or p.form == BACKWARD_DST)
-    cdef bint in_one_run = tile.first % p.inner + tile.width <= p.inner, by_row, summed
-    cdef real* flat = <real*> w.flat
-    cdef real* max = <real*> w.constants + OF_MAX * OF_STRIDE
-    cdef char* y
-    cdef Strip loaded_g = Strip(<char*> (w.diff_dst + half * (STAGE // 2)), in_scratch, False, whole)
-    cdef Strip g = loaded_g                 # as the last pass has them
-    cdef Strip x = Strip(<char*> (w.src + half * (STAGE // 2)), in_scratch, False, whole)
-    cdef Strip e = Strip(<char*> w.diff_dst, columns * sizeof(real), False, kept)   # not needed at this time, unless kept
-    cdef Strip out = Strip(<char*> w.result, in_scratch, False, False)
-    cdef Pitches rows
-    cdef Copy next_diff_dst, next_src
-    cdef const Copy* copy_diff_dst = load_meanwhile(
-        &next_diff_dst, p, &p.diff_dst, next, w.diff_dst + (1 - half) * (STAGE // 2), like)
-    cdef const Copy* copy_src = load_meanwhile(&next_src, p, &p.src, next, w.src + (1 - half) * (STAGE // 2), like)
-    if kept:
-        e.data = x.data if p.type == ITEM_REAL else <char*> w.exps
-    if in_one_run:                          # what is read once, or is near, or does not fit, is read where it lies
-        if p.form != LOG_SOFTMAX and (near or not whole) and lies_adjacent(p, &p.diff_dst, like):
-            g = lying(p, &p.diff_dst, tile)
-        if lies_adjacent(p, &p.src, like) and (
-            p.form == BACKWARD_DST or (near or not whole) and tile.width == columns
-        ):
-            x = lying(p, &p.src, tile)
-        if lies_adjacent(p, &p.out, like) and not p.out.far:
-            if not (x.lies and p.out.data == p.src.data or g.lies and p.out.data == p.diff_dst.data):
-                out = lying(p, &p.out, tile)
-        if g.lies or x.lies or out.lies:
-            computed = tile.width
-    summed = near and g.lies
-    by_row = in_one_run and not out.lies and not p.out.turned   # then writing does not wait until reading ends
-    at_once = 4 if by_row else n
-
-    for c in range(columns):
-        w.diff_dst_hi[c] = w.diff_dst_lo[c] = 0
+    cdef bint extreme
+    cdef Place at
+    cdef Copy copy
+    cdef const Copy* meanwhile
+    find_place(&at, p, tile, loaded, half, w, like)
+    reduce_tile(p, &at, w, like)
+    extreme = begin_rows(p.form, w, at.columns, p.n, like)
     if p.form != BACKWARD_DST:
-        for c in range(columns):
-            w.exps_hi[c] = w.exps_lo[c] = w.ties[c] = 0
-            max[c] = -INFINITY
-
-    # First pass: the sum of diff_dst and the maximum of src.
-    if summed:
-        sum_near(w, g.data, g.pitch, n, tile.width, p.type, like)
-    j = 0
-    while j < n and not p.stopped:
-        height = slab_height(p, j, columns, like)
-        if p.form != LOG_SOFTMAX and not summed:
-            if loaded:
-                fill_up(row_of(&loaded_g, j, 0), height, tile.width * item_size(p, like), in_scratch)
-            else:
-                load_slab(p, &p.diff_dst, tile, j, height, row_of(&loaded_g, j, 0), in_scratch, flat)
-            sum_slab(w, w.diff_dst_hi, w.diff_dst_lo, row_of(&loaded_g, j, 0), in_scratch, n, j, height, columns, p.type,
-                     like)
-        if p.form != BACKWARD_DST:
-            if loaded:
-                fill_up(row_of(&x, j, 0), height, tile.width * item_size(p, like), in_scratch)
-            elif not x.lies:
-                load_slab(p, &p.src, tile, j, height, row_of(&x, j, 0), in_scratch, flat)
-            max_slab(max, row_of(&x, j, 0), height, x.pitch, columns, p.type)
-        j += height
-
-    extreme = begin_rows(p.form, w, columns, n, like)
-
-    # Second pass: exp and its sum.
-    if p.form != BACKWARD_DST:
-        j = 0
-        while j < n and not p.stopped:
-            height = slab_height(p, j, columns, like)
-            if not x.whole:
-                load_slab(p, &p.src, tile, j, height, x.data, in_scratch, flat)
-            exp_slab(w, <real*> row_of(&e, j, 0), columns, row_of(&x, j, 0), x.pitch, height, p.form == LOG_SOFTMAX,
-                     copy_src, j, p.type)
-            sum_slab(w, w.exps_hi, w.exps_lo, row_of(&e, j, 0), e.pitch, n, j, height, columns, ITEM_REAL, like)
-            j += height
-        finish_rows(p.form, w, columns, like)
-    if kept:
-        x = e
-
-    # Last pass: the result.
-    rows = Pitches(out.pitch, g.pitch, x.pitch, 0, 0)
-    if out.lies:
-        rows.y_ahead = AHEAD * p.out.n
-    if p.form == BACKWARD_DST and x.lies and not p.wide:
-        rows.x_ahead = AHEAD * p.src.n
-    j = 0
-    while j < n and not p.stopped:
-        height = slab_height(p, j, columns, like)
-        if p.form != LOG_SOFTMAX and not g.whole:
-            load_slab(p, &p.diff_dst, tile, j, height, g.data, in_scratch, flat)
-        if not x.lies and (not x.whole or p.form == BACKWARD_DST):
-            load_slab(p, &p.src, tile, j, height, row_of(&x, j, 0), in_scratch, flat)
-        i = 0
-        while i < height:
-            count = min(height - i, at_once)
-            y = row_of(&out, j, 0 if by_row else i)
-            write_columns(p.form, y, row_of(&g, j, i), row_of(&x, j, i), &rows, count, computed, w, kept, extreme,
-                          copy_diff_dst, j + i, p.type, like)
-            if by_row:
-                store_slab(p, &p.out, tile, j + i, count, y, out.pitch, flat)
-            i += count
-        if not out.lies and not by_row:
-            store_slab(p, &p.out, tile, j, height, out.data, out.pitch, flat)
-        j += height
-    stream_end()
+        meanwhile = load_meanwhile(&copy, p, &p.src, next, stage_of(w, p, OF_SRC, 1 - half, like), like)
+        exp_tile(p, &at, meanwhile, w, like)
+        finish_rows(p.form, w, at.columns, like)
+    meanwhile = load_meanwhile(&copy, p, &p.diff_dst, next, stage_of(w, p, OF_DIFF_DST, 1 - half, like), like)
+    write_tile(p, &at, extreme, meanwhile, w, like)
 
 
 cdef inline Py_ssize_t tiled_together(const Problem* p, Py_ssize_t count) noexcept nogil:
@@ -1695,7 +1768,7 @@ cdef void share_of_tiles(const Problem* p, Py_ssize_t start, Py_ssize_t stop, Py
     cdef bint ahead = width * <Py_ssize_t> sizeof(real) >= MANY_COLUMNS and 2 * p.n * width <= room(like)
     cdef bint loaded = False
     cdef Py_ssize_t i, half = 0
-    cdef Tile next
+    cdef Tile tile, next
     if p.form != LOG_SOFTMAX:
         ahead &= lies_adjacent(p, &p.diff_dst, like)
     if p.form != BACKWARD_DST:
@@ -1704,7 +1777,8 @@ cdef void share_of_tiles(const Problem* p, Py_ssize_t start, Py_ssize_t stop, Py
         next = Tile(0, 0)
         if ahead and i + 1 < stop:
             next = tile_at(p, i + 1, count, width)
-        one_tile(p, tile_at(p, i, count, width), loaded, next, half, w, like)
+        tile = tile_at(p, i, count, width)
+        one_tile(p, &tile, loaded, &next, half, w, like)
         if ahead:
             half = 1 - half
         loaded = next.width > 0
@@ -1935,7 +2009,7 @@ cdef int walk(Problem* p, int threads) except -1:
             w.together = tile_width(p, count, threads, <const float*> NULL)
     p.stopped = False
     try:
-        if by_columns or together > 1 or p.form == BACKWARD_SRC and KEEP < p.n <= STAGE:
+        if by_columns or together > 1 or p.form == BACKWARD_SRC and p.n > KEEP:
             memory = PyMem_RawMalloc(threads * sizeof(Workspace) + CACHE_LINE)
             if memory == NULL:
                 raise MemoryError

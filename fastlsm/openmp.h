@@ -16,6 +16,13 @@ static inline int openmp_processors(void) { return omp_get_num_procs(); }
 
 static inline int openmp_in_parallel(void) { return omp_in_parallel(); }
 
+/* The threads of the region that this is in; and where each waits for the others. */
+static inline int openmp_team(void) { return omp_get_num_threads(); }
+static inline void openmp_barrier(void)
+{
+#pragma omp barrier
+}
+
 /* The library's file, or NULL. */
 static inline const char *openmp_library(void)
 {
@@ -29,6 +36,8 @@ static inline const char *openmp_library(void)
 static inline int openmp_max_threads(void) { return 0; }
 static inline int openmp_processors(void) { return 0; }
 static inline int openmp_in_parallel(void) { return 0; }
+static inline int openmp_team(void) { return 1; }
+static inline void openmp_barrier(void) { }
 static inline const char *openmp_library(void) { return NULL; }
 
 #endif

@@ -209,13 +209,27 @@ static inline f32_vector load_half_of_bf16(const bf16 *at, int odd)
     return (f32_vector)(odd == LOW_HALF_IS_ODD ? u << 16 : u & 0xffff0000);
 }
 
-/* And back, rounded. A NaN of float that has come from bfloat16 has no bits that rounding could carry into infinity. */
+/* Rounded to bfloat16, the upper half of each word; the lower half is anything. A NaN of float that has come from bfloat16 has
+ * no bits that rounding could carry into infinity. */
+static inline u32_vector round_to_bf16(f32_vector x)
+{
+    u32_vector u = (u32_vector)x;
+#if defined(ON_AVX512)
+    __mmask16 odd = _mm512_test_epi32_mask((__m512i)u, _mm512_set1_epi32(0x10000));
+    return (u32_vector)_mm512_mask_add_epi32((__m512i)(u + 0x7fff), odd, (__m512i)u, _mm512_set1_epi32(0x8000));
+#else
+    return u + 0x7fff + (u >> 16 & 1);
+#endif
+}
+
 static inline void store_bf16(bf16 *at, f32_vector even, f32_vector odd)
 {
-    u32_vector low = (u32_vector)(LOW_HALF_IS_ODD ? odd : even), high = (u32_vector)(LOW_HALF_IS_ODD ? even : odd);
-    low = (low + 0x7fff + (low >> 16 & 1)) >> 16;
-    high = (high + 0x7fff + (high >> 16 & 1)) & 0xffff0000;
-    low |= high;
+    u32_vector low = round_to_bf16(LOW_HALF_IS_ODD ? odd : even) >> 16, high = round_to_bf16(LOW_HALF_IS_ODD ? even : odd);
+#if defined(ON_AVX512)
+    low = (u32_vector)_mm512_mask_mov_epi16((__m512i)low, 0xaaaaaaaa, (__m512i)high);
+#else
+    low |= high & 0xffff0000;
+#endif
     memcpy(at, &low, sizeof low);
 }
 
@@ -263,11 +277,22 @@ static inline void f16_from_f32_block(f16 *to, const float *from, ptrdiff_t n)
         to[i] = f16_from_f32(from[i]);
 }
 
-/* The elements of bfloat16 in their own order, which takes more operations than even and odd ones apart. */
+#if defined(ON_AVX512)
+/* Where each half of a word comes from, or goes to: 0 0 1 1 2 2 ... */
+#define HALVES_512 (__m512i)(u32_vector){ \
+    0x00000, 0x10001, 0x20002, 0x30003, 0x40004, 0x50005, 0x60006, 0x70007, \
+    0x80008, 0x90009, 0xa000a, 0xb000b, 0xc000c, 0xd000d, 0xe000e, 0xf000f }
+#define HALVES_256 _mm512_castsi512_si256(HALVES_512)
+#define UPPER_HALVES (__m512i)(u32_vector){ \
+    0x30001, 0x70005, 0xb0009, 0xf000d, 0x130011, 0x170015, 0x1b0019, 0x1f001d }
+#endif
+
+/* The elements of bfloat16 in their own order. */
 static inline f32_vector f32_from_bf16_vector(const bf16 *at)
 {
 #if defined(ON_AVX512)
-    return (f32_vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)at)), 16);
+    __m512i u = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)at));
+    return (f32_vector)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, HALVES_512, u);
 #elif defined(ON_AVX2)
     return (f32_vector)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)at)), 16);
 #else
@@ -281,12 +306,10 @@ static inline f32_vector f32_from_bf16_vector(const bf16 *at)
 static inline void bf16_from_f32_vector(bf16 *at, f32_vector x)
 {
 #if defined(ON_AVX512)
-    u32_vector u = (u32_vector)x;
-    u = (u + 0x7fff + (u >> 16 & 1)) >> 16;
-    _mm256_storeu_si256((__m256i *)at, _mm512_cvtepi32_epi16((__m512i)u));
+    __m512i halves = _mm512_permutexvar_epi16(UPPER_HALVES, (__m512i)round_to_bf16(x));
+    _mm256_storeu_si256((__m256i *)at, _mm512_castsi512_si256(halves));
 #elif defined(ON_AVX2)
-    u32_vector u = (u32_vector)x;
-    u = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+    u32_vector u = round_to_bf16(x) >> 16;
     __m256i halves = _mm256_packus_epi32((__m256i)u, (__m256i)u);      /* of each 128 bits, twice */
     _mm_storeu_si128((__m128i *)at, _mm256_castsi256_si128(_mm256_permute4x64_epi64(halves, 0x08)));
 #else
@@ -299,8 +322,8 @@ static inline void bf16_from_f32_vector(bf16 *at, f32_vector x)
 static inline f64_vector load_bf16_as_f64(const bf16 *at)
 {
 #if defined(ON_AVX512)
-    __m256i u = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)at));
-    return _mm512_cvtps_pd(_mm256_castsi256_ps(_mm256_slli_epi32(u, 16)));
+    __m256i u = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)at));
+    return _mm512_cvtps_pd(_mm256_castsi256_ps(_mm256_maskz_permutexvar_epi16(0xaaaa, HALVES_256, u)));
 #elif defined(ON_AVX2)
     __m128i u = _mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)at));
     return _mm256_cvtps_pd(_mm_castsi128_ps(_mm_slli_epi32(u, 16)));
