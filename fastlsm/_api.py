@@ -1,6 +1,7 @@
 """The public functions: they check what they are given and hand it to the kernels."""
 
 import operator
+import reprlib
 
 import numpy as np
 from numpy.exceptions import AxisError
@@ -26,7 +27,8 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
     ----------
     src : array_like
         The logits: float32, bfloat16 (ml_dtypes'), float16 or float64, of any shape, strides and memory
-        order, none of which costs a copy. Integers, bools and lists of numbers are taken as float64.
+        order, without a copy. Integers, bools and lists of Python's numbers are taken as float64; these are copied,
+        as byte-swapped and unaligned arrays are.
     axis : int, default -1
         The axis along which the exponentials sum to one, in [-ndim, ndim).
     out : ndarray, optional
@@ -85,7 +87,7 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
            [ 0.        ,        -inf]])
     """
     dtype = None if dtype is None else np.dtype(dtype)
-    result = kernels.run_contiguous(_LOG_SOFTMAX, src, src, axis, out, dtype, num_threads, threads_for)
+    result = kernels.run_common(_LOG_SOFTMAX, src, src, axis, out, dtype, num_threads, threads_for)
     if result is not None:
         return result
     return _compute(_LOG_SOFTMAX, {"src": src}, axis, out, dtype, num_threads)
@@ -106,8 +108,8 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
     ----------
     diff_dst : array_like
         The gradient with respect to the forward's result: float32, bfloat16 (ml_dtypes'), float16 or float64,
-        of any shape, strides and memory order, none of which costs a copy. Integers, bools and lists of numbers
-        are taken as float64.
+        of any shape, strides and memory order, without a copy. Integers, bools and lists of Python's numbers are
+        taken as float64; these are copied, as byte-swapped and unaligned arrays are.
     src : array_like, optional
         What `log_softmax` was given, of `diff_dst`'s shape. Its result does as well: normalising twice
         changes no more than the last bits.
@@ -184,20 +186,21 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
     array([[ 0.09003057,  0.24472847, -0.33475904]])
     """
     if (src is None) == (dst is None):
+        hint = "; is src the axis? beside 'dst' that has to be given by name" if isinstance(src, int) else ""
         raise TypeError(
             "log_softmax_backward() takes exactly one of 'src' (what log_softmax was given) and 'dst' (what it "
-            f"returned); {'neither' if src is None else 'both'} given (beside 'dst', axis has to be given by name)"
+            f"returned); {'neither' if src is None else 'both'} given{hint}"
         )
     form, name, second = (_BACKWARD_SRC, "src", src) if dst is None else (_BACKWARD_DST, "dst", dst)
     dtype = None if dtype is None else np.dtype(dtype)
-    result = kernels.run_contiguous(form, diff_dst, second, axis, out, dtype, num_threads, threads_for)
+    result = kernels.run_common(form, diff_dst, second, axis, out, dtype, num_threads, threads_for)
     if result is not None:
         return result
     return _compute(form, {"diff_dst": diff_dst, name: second}, axis, out, dtype, num_threads)
 
 
 def _compute(form, named, axis, out, dtype, num_threads):
-    """Any call that `run_contiguous` declines; `named` are the operands."""
+    """Any call that `run_common` declines; `named` are the operands."""
     # The arguments' own code (__array__, __index__) may change any array, so it runs first. After that, views that are
     # nobody else's, of memory that stays, are what is checked and computed on.
     arrays = [_array(x, name) for name, x in named.items()]
@@ -236,8 +239,10 @@ def _compute(form, named, axis, out, dtype, num_threads):
 
 def _array(x, name):
     """`x` or what it makes of itself, an array of any kind but masked."""
-    array = None if x is None else np.asanyarray(x)
-    if array is None or isinstance(array, np.ma.MaskedArray):
+    if x is None:
+        raise TypeError(f"{name} must be an array; got None")
+    array = np.asanyarray(x)
+    if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} must be an array without a mask; got {type(x).__name__}")
     return array
 
@@ -279,7 +284,7 @@ def _index(axis):
     try:
         return operator.index(axis)
     except TypeError:
-        raise TypeError(f"axis must be an integer; got {axis!r}") from None
+        raise TypeError(f"axis must be an integer; got {reprlib.repr(axis)}") from None
 
 
 def _check_type(out):
@@ -299,7 +304,7 @@ def _check_out(out, shape):
 def _run(form, operands, result, axis, threads):
     if result.size == 0:
         return
-    if kernels.run_contiguous(form, *operands, axis, result, None, threads, threads_for) is None:
+    if kernels.run_common(form, *operands, axis, result, None, threads, threads_for) is None:
         views, loops = plan([*operands, result], axis)
         kernels.run(form, views, loops, threads)
 

@@ -1636,7 +1636,7 @@ cdef inline void fetch(const Problem* p, const Operand* op, const Place* at, con
 cdef inline void fetch_first(const Problem* p, const Operand* op, const Place* at, const Strip* to, Py_ssize_t slab,
                              Py_ssize_t height, Workspace* w, const real* like) noexcept nogil:
     """The same for the first time."""
-    if at.loaded:
+    if at.loaded and not to.lies:
         fill_up(row_of(to, slab, 0), height, at.tile.width * item_size(p, like), to.pitch)
     else:
         fetch(p, op, at, to, slab, height, w, like)
@@ -2117,7 +2117,7 @@ cdef bint is_apart_or_same(const Py_buffer* a, const Py_buffer* b, bint same_dty
     return same_dtype
 
 
-def run_contiguous(Form form, first, second, axis, out, dtype, num_threads, threads_for):
+def run_common(Form form, first, second, axis, out, dtype, num_threads, threads_for):
     """The whole of a common call in a microsecond; of any other nothing, and None.
 
     Common are ndarrays that need no conversion, all in C or all in Fortran order or matrices that are parts of such,

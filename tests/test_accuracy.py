@@ -62,7 +62,7 @@ def masked(rng):
 
 
 def long_rows(rng):
-    return rng.normal(size=(2, 128256)), 2 * rng.normal(size=(2, 128256))
+    return rng.normal(size=(1, 128256)), 2 * rng.normal(size=(1, 128256))
 
 
 def few_classes(rng):

@@ -231,9 +231,7 @@ KEYWORDS = {
 
 
 def answered(first, second, axis=1, out=None, dtype=None, num_threads=None):
-    return _runtime.kernels.run_contiguous(
-        BACKWARD_DST, first, second, axis, out, dtype, num_threads, _threads.threads_for
-    )
+    return _runtime.kernels.run_common(BACKWARD_DST, first, second, axis, out, dtype, num_threads, _threads.threads_for)
 
 
 counts_references = pytest.mark.thread_unsafe(reason="counts references and memory of the whole process")

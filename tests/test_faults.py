@@ -500,7 +500,7 @@ half_views, _ = plan([np.asfortranarray(half[0]), half[1], out], 1)
 
 def common(form, operands, axis, out=None, dtype=None, num_threads=None):
     arguments = (form, *operands, axis, out, dtype, num_threads, lambda elements, num_threads: 1)
-    return lambda: kernels.run_contiguous(*arguments)
+    return lambda: kernels.run_common(*arguments)
 
 
 BACKWARD_SRC, BACKWARD_DST = 1, 2

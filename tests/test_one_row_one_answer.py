@@ -213,15 +213,16 @@ def test_columns_past_the_caches(isa, dtype, n, inner, rng):
 
 
 @every_form
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("n", "inner"), [(64, 17), (130, 256), (300, 300), (700, 48), (16385, 64), (21, 100_000)])
 def test_columns_that_are_computed_on_where_they_lie(isa, form, dtype, n, inner, rng):
     """In the caches or past them, to an array of their own or in place; some dst are out of the common range."""
     g, x = rng.standard_normal((2, 2, n, inner), np.float32).astype(dtype)
     # A sum that is what rounding leaves of large numbers: its bits show in which order they were added.
-    g *= (10.0 ** rng.uniform(-9, 9, g.shape)).astype(dtype)
+    size = 2 if dtype == np.float16 else 9
+    g *= (10.0 ** rng.uniform(-size, size, g.shape)).astype(dtype)
     g[:, n - n // 2 :] = -g[:, : n // 2]
-    g[:, : n // 2 : 9] = g[:, n - n // 2 :: 9] = 1e-9 if dtype == np.float32 else 1e-17
+    g[:, : n // 2 : 9] = g[:, n - n // 2 :: 9] = 1e-17 if dtype == np.float64 else 10.0**-size
     x[:, :: n // 3, ::5] += 50 if form == "dst" else 0
     call, at = FORMS[form], [*range(0, inner, 1 + inner // 500), inner - 1]
     rows = [np.ascontiguousarray(a[1][:, at].T) for a in (g, x)]

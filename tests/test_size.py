@@ -193,4 +193,4 @@ def test_an_overlap_far_away_is_seen():
     for count in (2**30 + 99, N):
         memory = zeros(count + 1, np.dtype(np.float16))
         arguments = (memory[:-1], memory[:-1], 0, memory[1:], None, None, _threads.threads_for)
-        assert _runtime.kernels.run_contiguous(0, *arguments) is None
+        assert _runtime.kernels.run_common(0, *arguments) is None

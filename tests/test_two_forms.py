@@ -71,6 +71,8 @@ def test_exactly_one_of_src_and_dst(g, logits):
         fastlsm.log_softmax_backward(g)
     with pytest.raises(TypeError, match=r"exactly one of 'src' .* and 'dst' .*; both given"):
         fastlsm.log_softmax_backward(g, logits, dst=logits)
+    with pytest.raises(TypeError, match="both given; is src the axis"):
+        fastlsm.log_softmax_backward(g, -1, dst=logits)
 
 
 def test_what_is_keyword_only(g, logits):
