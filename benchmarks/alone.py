@@ -66,7 +66,7 @@ def _stubborn(call):
     """With its threads, whoever else wants the processors."""
 
     def with_threads():
-        with mock.patch.object(_threads, "_is_crowded", lambda: False):
+        with mock.patch.object(_threads, "_is_crowded", return_value=False):
             call()
 
     return with_threads

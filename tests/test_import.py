@@ -139,6 +139,16 @@ def test_the_package_as_a_command():
 # ---------------------------------------------------------------------------------------- kernels that can't be used
 
 
+# Setuptools' finder for an editable install would bring the kernels that the copy lacks.
+IMPORT = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in finder.__module__]
+sys.path.insert(0, sys.argv[1])
+import fastlsm
+print(fastlsm.__file__)
+"""
+
+
 @pytest.fixture
 def copy(tmp_path):
     """A copy of the package, to be damaged; calling it imports that and returns the last line of what it said."""
@@ -153,8 +163,7 @@ def copy(tmp_path):
             return file
 
         def import_(self, **environment):
-            script = "import sys; sys.path.insert(0, sys.argv[1]); import fastlsm; print(fastlsm.__file__)"
-            done = python(script, tmp_path, **environment)
+            done = python(IMPORT, tmp_path, **environment)
             if done.returncode == 0:
                 assert done.stdout.strip() == str(folder / "__init__.py")
                 return "imported"
