@@ -1288,16 +1288,25 @@ cdef void split_row(const Problem* p, Py_ssize_t index, Workspace* workspaces, i
                      like)
 
 
+cdef inline bint read_ahead(const Problem* p, const real* like) noexcept nogil:
+    """Whether a row is read while the one before it is computed, or memory and arithmetic would wait for each other.
+
+    With 16-bit elements or near ones of the dst form there is little to wait for.
+    """
+    if p.type != ITEM_REAL:
+        return False
+    if p.n > KEEP:                          # and so is not loaded as a whole
+        return True
+    if p.form == BACKWARD_DST and not p.diff_dst.far:
+        return False
+    return p.n * p.src.itemsize >= LONG_ENOUGH and is_ready(p, &p.src, like) and is_ready(p, &p.diff_dst, like)
+
+
 cdef void share_of_rows(const Problem* p, Py_ssize_t first, Py_ssize_t last, Py_ssize_t together,
                         Workspace* workspace, const real* like) noexcept nogil:
     """Rows first to last - 1, `together` of them at a time."""
     cdef Part parts[2][MAX_PARTS]
-    # A row is read while the one before it is computed, or memory and arithmetic would wait for each other. With 16-bit
-    # elements or near ones of the dst form there is little to wait for.
-    cdef bint ahead = p.type == ITEM_REAL and (p.n > KEEP or (
-        p.n * p.src.itemsize >= LONG_ENOUGH and is_ready(p, &p.src, like) and is_ready(p, &p.diff_dst, like)
-        and (p.form != BACKWARD_DST or p.diff_dst.far)))
-    cdef bint reduced = False
+    cdef bint ahead = read_ahead(p, like), reduced = False
     if p.flat and real is float:
         set_pattern_f32(workspace.pattern, p.n)
     elif p.flat:
@@ -1794,6 +1803,13 @@ cdef void columns(const Problem* p, Py_ssize_t count, Py_ssize_t width, Workspac
         share_of_tiles(p, 0, tiles, count, width, workspaces, like)
 
 
+cdef inline bint read_where_it_lies(const Problem* p, const real* like) noexcept nogil:
+    """Whether a far tile that does not fit into scratch is not loaded for its last pass (find_place)."""
+    if not p.wide or p.form == BACKWARD_SRC or p.form == LOG_SOFTMAX and p.inner % LANES != 0:
+        return False
+    return lies_adjacent(p, &p.diff_dst, like) and lies_adjacent(p, &p.src, like)
+
+
 cdef Py_ssize_t tile_width(const Problem* p, Py_ssize_t count, int threads, const real* like) noexcept:
     """Columns in a tile: as many as keep it in the caches, and enough tiles for all threads."""
     cdef Py_ssize_t n = p.n, together = tiled_together(p, count), space = room(like) if p.wide else SLAB
@@ -1801,11 +1817,7 @@ cdef Py_ssize_t tile_width(const Problem* p, Py_ssize_t count, int threads, cons
     cdef Py_ssize_t most = min(max(space // n, <Py_ssize_t> NARROW), widest) // LANES * LANES
     if p.near and p.form == BACKWARD_DST:       # and needs no scratch but the lanes
         most = NEAR_RUN if p.inner <= NEAR_RUN else NARROW
-    elif (
-        p.wide and p.inner <= widest and n * p.inner > room(like)
-        and (p.form == BACKWARD_DST or p.form == LOG_SOFTMAX and p.inner % LANES == 0)
-        and lies_adjacent(p, &p.diff_dst, like) and lies_adjacent(p, &p.src, like)
-    ):
+    elif p.inner <= widest and n * p.inner > room(like) and read_where_it_lies(p, like):
         most = widest                       # all of inner: a tile is one run of memory, and is read as that
     elif room(like) < n * most <= 2 * room(like):     # half as wide, a tile need not be loaded twice
         most //= 2

@@ -10,41 +10,23 @@
 #define COLUMNS_LOOP(next, first_row) \
     const int type = TYPE; \
     const Pitches pitch = *pitches; \
-    const Copy *copy = next; \
-    ptrdiff_t copied_rows = first_row; \
-    while (rows) { \
-        int down = rows >= 4 && n * (ptrdiff_t)sizeof(REAL) >= MANY_COLUMNS, count = down ? 4 : 1; \
-        ptrdiff_t copied = 0; \
-        for (int k = 0; k < count; k++) { \
-            if (pitch.y_ahead) \
-                prefetch(BELOW(y, k * pitch.y + pitch.y_ahead), BYTES(n)); \
-            if (pitch.x_ahead) \
-                prefetch(BELOW(x, k * pitch.x + pitch.x_ahead), BYTES(n)); \
-        } \
-        if (down) { \
+    for (ptrdiff_t j = first_row, copied = 0, count; rows; j += count, rows -= count, copied = 0) { \
+        count = rows >= 4 && n * (ptrdiff_t)sizeof(REAL) >= MANY_COLUMNS ? 4 : 1; \
+        ask_ahead(&pitch, y, x, count, BYTES(n)); \
+        if (count == 4) { \
             for (ptrdiff_t i = 0; i < n; i += WIDTH) { \
                 if (i + WIDTH > n) \
                     i = n - WIDTH; \
                 STEP(SKIP(y, i), SKIP(g, i), SKIP(x, i), pitch, of + i, DOWN, 4); \
-                if (copy && copied + (ptrdiff_t)BYTES(WIDTH) <= copy->bytes) { \
-                    for (int k = 0; k < 4; k++) \
-                        memcpy(copy->to + (copied_rows + k) * copy->to_pitch + copied, \
-                               copy->source + (copied_rows + k) * copy->source_pitch + copied, BYTES(WIDTH)); \
-                    copied += BYTES(WIDTH); \
-                } \
+                copied += copy_some(next, j, copied, BYTES(WIDTH)); \
             } \
         } else { \
             LOOP(SIDE_BY_SIDE, BESIDE, 1, ) \
         } \
-        if (copy) \
-            copy_rows(copy->to + copied_rows * copy->to_pitch + copied, copy->to_pitch, \
-                      copy->source + copied_rows * copy->source_pitch + copied, copy->source_pitch, count, \
-                      copy->bytes - copied, 0); \
+        copy_rest(next, j, copied, count); \
         y = (char *)y + count * pitch.y; \
         g = BELOW(g, count * pitch.g); \
         x = BELOW(x, count * pitch.x); \
-        copied_rows += count; \
-        rows -= count; \
     }
 #define BESIDE(y, g, x, of, count) STEP(y, g, x, NEIGHBOURS, of, SIDE_BY_SIDE, count)
 

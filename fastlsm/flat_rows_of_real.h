@@ -17,9 +17,7 @@ static int NAME(set_dst_factors)(REAL *of, ptrdiff_t stride, const double *hi, c
 {
     int extreme = 0;
     for (ptrdiff_t r = 0; r < rows; r++) {
-        REAL f = (REAL)-(hi[r] + lo[r]);
-        of[OF_FACTOR * stride + r] = f;
-        of[OF_FACTOR_LOW * stride + r] = (REAL)((-hi[r] - f) - lo[r]);
+        NAME(set_dst_factor)(of + r, stride, hi[r], lo[r]);
         extreme |= NAME(is_extreme)(hi[r]);
     }
     return extreme;

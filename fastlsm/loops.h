@@ -19,22 +19,50 @@ enum constant {
 
 enum { MANY_COLUMNS = 4096 };       /* bytes of one constant of each */
 
-/* Rows that are copied while others are computed. */
+/* How the vectors that go through a step together lie. */
+enum way { ROW, SIDE_BY_SIDE, DOWN };
+
+/* Bytes from a row to the next, of result and operands (x is src, dst or exp), and to that which is asked for meanwhile, or
+ * 0. Neighbours in a row need none. */
+typedef struct { ptrdiff_t y, g, x, y_ahead, x_ahead; } Pitches;
+#define NEIGHBOURS (Pitches){ 0, 0, 0, 0, 0 }
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+ALWAYS_INLINE void ask_ahead(const Pitches *pitch, const char *y, const char *x, ptrdiff_t rows, ptrdiff_t bytes)
+{
+    for (ptrdiff_t k = 0; k < rows; k++) {
+        if (pitch->y_ahead)
+            prefetch(y + k * pitch->y + pitch->y_ahead, bytes);
+        if (pitch->x_ahead)
+            prefetch(x + k * pitch->x + pitch->x_ahead, bytes);
+    }
+}
+
+/* Rows that are copied while others are computed, if any (NULL). */
 typedef struct {
     const char *source;
     char *to;
     ptrdiff_t source_pitch, to_pitch, bytes;
 } Copy;
 
-/* How the vectors that go through a step together lie. */
-enum way { ROW, SIDE_BY_SIDE, DOWN };
+/* So many bytes more of four rows, from row `row` on, of which so many are `copied`; how many were. */
+ALWAYS_INLINE ptrdiff_t copy_some(const Copy *copy, ptrdiff_t row, ptrdiff_t copied, ptrdiff_t bytes)
+{
+    if (!copy || copied + bytes > copy->bytes)
+        return 0;
+    for (int k = 0; k < 4; k++)
+        memcpy(copy->to + (row + k) * copy->to_pitch + copied, copy->source + (row + k) * copy->source_pitch + copied, bytes);
+    return bytes;
+}
 
-/* Bytes from one of these vectors to the next, of result and operands (x is src, dst or exp), and from a row to that
- * which is asked for meanwhile, or 0. */
-typedef struct { ptrdiff_t y, g, x, y_ahead, x_ahead; } Pitches;
-#define NEIGHBOURS (Pitches){ 0, 0, 0, 0, 0 }
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+/* What is left of `rows` rows. */
+ALWAYS_INLINE void copy_rest(const Copy *copy, ptrdiff_t row, ptrdiff_t copied, ptrdiff_t rows)
+{
+    if (copy)
+        copy_rows(copy->to + row * copy->to_pitch + copied, copy->to_pitch, copy->source + row * copy->source_pitch + copied,
+                  copy->source_pitch, rows, copy->bytes - copied, 0);
+}
 
 #define REAL float
 #define NAME(name) name##_f32

@@ -287,15 +287,22 @@ static void NAME(mend_dst)(void *y, const void *g, const void *x, ptrdiff_t n, c
     }
 }
 
-/* The constants of a row whose diff_dst adds up to hi + lo; whether the loop can not do it. */
-static inline int NAME(set_dst_constants)(REAL *of, ptrdiff_t stride, double hi, double lo)
+/* S of a row whose diff_dst adds up to hi + lo, in two parts of which the first is returned. */
+static inline REAL NAME(set_dst_factor)(REAL *of, ptrdiff_t stride, double hi, double lo)
 {
     REAL f = (REAL)-(hi + lo);
+    of[OF_FACTOR * stride] = f;
+    of[OF_FACTOR_LOW * stride] = (REAL)((-hi - f) - lo);
+    return f;
+}
+
+/* All constants; whether the loop can not do it. */
+static inline int NAME(set_dst_constants)(REAL *of, ptrdiff_t stride, double hi, double lo)
+{
+    REAL f = NAME(set_dst_factor)(of, stride, hi, lo);
 #define TERM(i, c) of[(OF_TERMS + i) * stride] = f * (REAL)(c);
     LIMIT(EXP_Q)(TERM, TERM)
 #undef TERM
-    of[OF_FACTOR * stride] = f;
-    of[OF_FACTOR_LOW * stride] = (REAL)((-hi - f) - lo);
     return NAME(is_extreme)(hi);
 }
 
