@@ -40,8 +40,8 @@ REASONS = {
         "along take 6 operations for 1.",
         "the next tile loaded meanwhile (done for long runs: x1.1 to 1.2; of short ones x0.9), four rows at a "
         "time for the constants' sake (done: x1.1 to 1.3), computing where operands lie (done: x1.05 to 1.5), "
-        "16-bit elements converted in the loops (done: dst x1.1 to 1.8, src x1.0 to 1.4, forward x1.0 to 1.5), their rows "
-        "made float before they are summed (x0.83 to 1.05), "
+        "16-bit elements converted in the loops (done: dst x1.1 to 1.8, src x1.0 to 1.4, forward x1.0 to 1.5), their "
+        "rows made float before they are summed (x0.83 to 1.05), "
         "whole matrices of 512 columns in the second-level cache (x0.83), two rows to their lanes at once (x0.95 "
         "to 1.0), lanes in memory for columns of 10 to 21 (x0.74 to 0.86), loading and summing in turns of 256 "
         "columns (x1.0), tiles 2048 wide (x0.91 to 1.0), prefetching into the second-level cache (x0.83 to 0.96).",
@@ -58,8 +58,8 @@ REASONS = {
     ),
     "long row": Reason(
         "The threads wait for each other once or twice, where the constants need the whole row.",
-        "one parallel region instead of two or three (done: x1.07 to 1.09), exp kept for the src form (done: x1.2 to 1.4), "
-        "one thread (x0.6).",
+        "one parallel region instead of two or three (done: x1.07 to 1.09), exp kept for the src form (done: x1.2 to "
+        "1.4), one thread (x0.6).",
     ),
     "views": Reason(
         "Channels-last is few classes. Rows with gaps between them take 1.1 to 1.3 times as long as adjacent ones "
