@@ -16,8 +16,12 @@ static inline int openmp_processors(void) { return omp_get_num_procs(); }
 
 static inline int openmp_in_parallel(void) { return omp_in_parallel(); }
 
-/* The threads of the region that this is in; and where each waits for the others. */
-static inline int openmp_team(void) { return omp_get_num_threads(); }
+/* The threads that a region has of those it wanted; and where each of them waits for the others. */
+static inline int openmp_team(int wanted)
+{
+    (void)wanted;
+    return omp_get_num_threads();
+}
 static inline void openmp_barrier(void)
 {
 #pragma omp barrier
@@ -36,7 +40,11 @@ static inline const char *openmp_library(void)
 static inline int openmp_max_threads(void) { return 0; }
 static inline int openmp_processors(void) { return 0; }
 static inline int openmp_in_parallel(void) { return 0; }
-static inline int openmp_team(void) { return 1; }
+static inline int openmp_team(int wanted)
+{
+    (void)wanted;
+    return 1;
+}
 static inline void openmp_barrier(void) { }
 static inline const char *openmp_library(void) { return NULL; }
 
