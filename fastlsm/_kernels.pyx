@@ -248,7 +248,7 @@ cdef extern from "openmp.h" nogil:
     int openmp_max_threads() noexcept
     int openmp_processors() noexcept
     bint openmp_in_parallel() noexcept
-    int openmp_team() noexcept
+    int openmp_team(int wanted) noexcept
     void openmp_barrier() noexcept
     const char* openmp_library() noexcept
 
@@ -1284,8 +1284,8 @@ cdef void split_row(const Problem* p, Py_ssize_t index, Workspace* workspaces, i
     cdef Line src = line_at(p, &p.src, index, <real*> NULL)          # too long to be kept
     cdef Line diff_dst = line_at(p, &p.diff_dst, index, <real*> NULL)
     with parallel(num_threads=threads):
-        share_of_row(p, &diff_dst, &src, locate(p, &p.out, index), <Part*> parts, threadid(), openmp_team(), workspaces,
-                     like)
+        share_of_row(p, &diff_dst, &src, locate(p, &p.out, index), <Part*> parts, threadid(), openmp_team(threads),
+                     workspaces, like)
 
 
 cdef inline bint read_ahead(const Problem* p, const real* like) noexcept nogil:
