@@ -53,7 +53,11 @@ def loaded(options, progress):
     for busy in progress.track(range(os.cpu_count() + 1)):
         for shape in LOADED_SHAPES:
             problem = Problem(Cell("float32", "dst", Shape("", "", shape, -1)), 2)
-            calls = [prepare(problem, num_threads=1).call, _stubborn(prepare(problem).call), prepare(problem).call]
+            calls = [
+                prepare(problem, num_threads=1).call,
+                _stubborn(prepare(problem, num_threads=2).call),
+                prepare(problem).call,
+            ]
             with _busy_processes(busy):
                 times = [[timed(call) for call in calls] for _ in range(LOADED_CALLS)]
             columns = (sorted(each) for each in zip(*times, strict=True))

@@ -202,10 +202,10 @@ static inline void add_rows_f64(double *hi, double *lo, const void *x, ptrdiff_t
 }
 
 /* Add each row of n columns to its lane. The lanes lie in memory, `width` sums side by side in each; with each row, that
- * `ahead` rows further is asked for. */
+ * `ahead` rows further is asked for. Not inlined, for its callers leave it too few registers. */
 #define ROWS_TO_LANES(item, load, load_one) \
-    static __attribute__((noinline)) void rows_to_lanes_##item(double *lanes, ptrdiff_t width, const void *x, ptrdiff_t pitch, ptrdiff_t rows, \
-                                            ptrdiff_t n, ptrdiff_t ahead) \
+    static __attribute__((noinline)) void rows_to_lanes_##item(double *lanes, ptrdiff_t width, const void *x, ptrdiff_t pitch, \
+                                                               ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ahead) \
     { \
         memset(lanes, 0, LANE_COUNT * width * sizeof *lanes); \
         for (ptrdiff_t j = 0; j < rows; j++) { \
