@@ -17,9 +17,13 @@ B. Load, compute, store. `load_into` and `store` know dtypes and strides, decide
    arithmetic's type already is used where it lies; so is one of 16 bits if all are such, which the loops convert
    as they load and store (`Problem.type`). The loops are in loops.h, in vectors.
 
+   Along rows that are not near, loops ask for what they will read 2 KB further on (`Problem.ahead`), and what is
+   more than the caches hold is written past them as soon as it fills a line (traffic.h).
+
 C. Two walks. *rows*: vectors run along the axis, a row after the other, or some short ones together, their
    constants in vectors too; one long row is cut into parts, for all threads. While a row is computed, the maximum
-   and the sum of the next are found: what memory and arithmetic do at the same time costs once. Very short rows
+   and the sum of the next are found, or the processor sees the next by itself: what memory and arithmetic do at the
+   same time costs once. Very short rows
    that are adjacent are turned (turn.h) for what runs along the axis, and written as one run of elements.
    *columns*: vectors run across neighbouring rows, a tile of them after the other, for an axis that is not the
    nearest in memory, and for very short rows apart, which are turned on loading and on storing. Near tiles are computed
@@ -107,6 +111,21 @@ cdef extern from "lanes.h" nogil:
     void sum_columns_f64(double* hi, double* lo, const void* x, Py_ssize_t n, Py_ssize_t pitch, Py_ssize_t columns,
                          int type) noexcept
 
+cdef extern from "traffic.h" nogil:
+    enum:
+        CACHE_LINE
+    void* next_line(void* at) noexcept
+    void prefetch(const void* at, Py_ssize_t bytes) noexcept
+    void copy_rows(void* to, Py_ssize_t to_pitch, const void* source, Py_ssize_t source_pitch, Py_ssize_t rows,
+                   Py_ssize_t bytes, Py_ssize_t ahead) noexcept
+    void stream_copy(void* to, const void* source, size_t bytes) noexcept
+    void stream_end() noexcept
+    ctypedef struct Stream:
+        pass
+    void stream_begin(Stream*, void* to) noexcept
+    void stream_close(Stream*) noexcept
+    void stream_row(Stream*, Py_ssize_t bytes, void* next) noexcept
+
 cdef extern from "loops.h" nogil:
     enum:
         OF_FACTOR, OF_FACTOR_LOW, OF_MAX, OF_SHIFT, OF_MAGIC, OF_EXP_LO, CONSTANTS
@@ -118,44 +137,48 @@ cdef extern from "loops.h" nogil:
         Py_ssize_t source_pitch, to_pitch, bytes
     ctypedef struct Pitches:
         Py_ssize_t y, g, x, y_ahead, x_ahead
-    void sum_row_f32(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
-    void sum_row_f64(const void* x, Py_ssize_t n, double* hi, double* lo, int type) noexcept
-    void total_of_row_f32(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
-    void total_of_row_f64(const void* x, Py_ssize_t n, double* high, double* low, int type) noexcept
+    void sum_row_f32(const void* x, Py_ssize_t n, double* hi, double* lo, int type, bint ahead) noexcept
+    void sum_row_f64(const void* x, Py_ssize_t n, double* hi, double* lo, int type, bint ahead) noexcept
+    void total_of_row_f32(const void* x, Py_ssize_t n, double* high, double* low, int type, bint ahead) noexcept
+    void total_of_row_f64(const void* x, Py_ssize_t n, double* high, double* low, int type, bint ahead) noexcept
     Py_ssize_t exp_total_of_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride,
-                                    bint below, double* high, double* low, int type, const void* next,
+                                    bint below, double* high, double* low, int type, bint ahead, const void* next,
                                     float* next_max) noexcept
     Py_ssize_t exp_total_of_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride,
-                                    bint below, double* high, double* low, int type, const void* next,
+                                    bint below, double* high, double* low, int type, bint ahead, const void* next,
                                     double* next_max) noexcept
-    float max_row_f32(const void* x, Py_ssize_t n, float max, int type) noexcept
-    double max_row_f64(const void* x, Py_ssize_t n, double max, int type) noexcept
+    float max_row_f32(const void* x, Py_ssize_t n, float max, int type, bint ahead) noexcept
+    double max_row_f64(const void* x, Py_ssize_t n, double max, int type, bint ahead) noexcept
     Py_ssize_t exp_row_f32(float* e, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, bint below,
-                           double* hi, double* lo, int type, const void* next, float* next_max) noexcept
+                           double* hi, double* lo, int type, bint ahead, const void* next, float* next_max) noexcept
     float exp_one_f32(float x, float shift, float magic, float lo) noexcept
     Py_ssize_t exp_row_f64(double* e, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, bint below,
-                           double* hi, double* lo, int type, const void* next, double* next_max) noexcept
+                           double* hi, double* lo, int type, bint ahead, const void* next, double* next_max) noexcept
     double exp_one_f64(double x, double shift, double magic, double lo) noexcept
-    void forward_row_f32(void* y, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
-    void forward_row_f64(void* y, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
+    void forward_row_f32(void* y, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type, bint ahead,
+                         Stream* stream) noexcept
+    void forward_row_f64(void* y, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type, bint ahead,
+                         Stream* stream) noexcept
     void backward_of_exp_row_f32(
         void* y, const void* g, const float* e, Py_ssize_t n, const float* of, Py_ssize_t stride, int type,
-        const void* next, double* next_hi, double* next_lo) noexcept
+        bint ahead, Stream* stream, const void* next, double* next_hi, double* next_lo) noexcept
     void backward_of_exp_row_f64(
         void* y, const void* g, const double* e, Py_ssize_t n, const double* of, Py_ssize_t stride, int type,
-        const void* next, double* next_hi, double* next_lo) noexcept
+        bint ahead, Stream* stream, const void* next, double* next_hi, double* next_lo) noexcept
     bint set_dst_constants_f32(float* of, Py_ssize_t stride, double hi, double lo) noexcept
     bint set_dst_constants_f64(double* of, Py_ssize_t stride, double hi, double lo) noexcept
     void backward_dst_row_f32(void* y, const void* g, const void* x, Py_ssize_t n, const float* of,
-                              Py_ssize_t stride, double hi, double lo, int type, const void* next,
-                              double* next_hi, double* next_lo) noexcept
+                              Py_ssize_t stride, double hi, double lo, int type, bint ahead, Stream* stream,
+                              const void* next, double* next_hi, double* next_lo) noexcept
     void backward_dst_row_f64(void* y, const void* g, const void* x, Py_ssize_t n, const double* of,
-                              Py_ssize_t stride, double hi, double lo, int type, const void* next,
-                              double* next_hi, double* next_lo) noexcept
+                              Py_ssize_t stride, double hi, double lo, int type, bint ahead, Stream* stream,
+                              const void* next, double* next_hi, double* next_lo) noexcept
     void backward_src_row_f32(
-        void* y, const void* g, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type) noexcept
+        void* y, const void* g, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type,
+        bint ahead, Stream* stream) noexcept
     void backward_src_row_f64(
-        void* y, const void* g, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type) noexcept
+        void* y, const void* g, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type,
+        bint ahead, Stream* stream) noexcept
     void backward_dst_columns_f32(void* y, const void* g, const void* x, const Pitches* pitch, Py_ssize_t rows,
                                   Py_ssize_t n, const float* of, Py_ssize_t stride, const double* hi,
                                   const double* lo, bint extreme, const Copy* next, Py_ssize_t row, int type) noexcept
@@ -193,13 +216,13 @@ cdef extern from "loops.h" nogil:
     void exp_rows_f32(float* e, Py_ssize_t room, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n,
                       const float* of, Py_ssize_t stride, bint below, double* hi, double* lo, double* ties,
                       int type) noexcept
-    bint dst_rows_f32(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const void* x, Py_ssize_t x_pitch,
-                      Py_ssize_t rows, Py_ssize_t n, bint ahead, const float* of, Py_ssize_t stride, int type) noexcept
+    void dst_rows_f32(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const void* x, Py_ssize_t x_pitch,
+                      Py_ssize_t rows, Py_ssize_t n, void* stage, bint ahead, bint streamed, int type) noexcept
     void of_exp_rows_f32(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const float* e,
                          Py_ssize_t room, Py_ssize_t rows, Py_ssize_t n, const float* of, Py_ssize_t stride,
-                         int type) noexcept
+                         Stream* stream, int type) noexcept
     void forward_rows_f32(void* y, Py_ssize_t y_pitch, const void* x, Py_ssize_t x_pitch, Py_ssize_t rows, Py_ssize_t n,
-                          const float* of, Py_ssize_t stride, int type) noexcept
+                          const float* of, Py_ssize_t stride, Stream* stream, int type) noexcept
     void set_pattern_f32(void* pattern, Py_ssize_t n) noexcept
     void set_pattern_f64(void* pattern, Py_ssize_t n) noexcept
     bint set_dst_factors_f32(
@@ -207,13 +230,13 @@ cdef extern from "loops.h" nogil:
     bint set_dst_factors_f64(
         double* of, Py_ssize_t stride, const double* hi, const double* lo, Py_ssize_t rows) noexcept
     bint dst_flat_f32(void* y, const void* g, const void* x, Py_ssize_t rows, Py_ssize_t n, const float* of,
-                      Py_ssize_t stride, const void* pattern, bint ahead, int type) noexcept
+                      Py_ssize_t stride, const void* pattern, bint ahead, Stream* stream, int type) noexcept
     bint dst_flat_f64(void* y, const void* g, const void* x, Py_ssize_t rows, Py_ssize_t n, const double* of,
-                      Py_ssize_t stride, const void* pattern, bint ahead, int type) noexcept
+                      Py_ssize_t stride, const void* pattern, bint ahead, Stream* stream, int type) noexcept
     void forward_flat_f32(void* y, const void* x, Py_ssize_t rows, Py_ssize_t n, const float* of, Py_ssize_t stride,
-                          const void* pattern, bint ahead, int type) noexcept
+                          const void* pattern, bint ahead, Stream* stream, int type) noexcept
     void forward_flat_f64(void* y, const void* x, Py_ssize_t rows, Py_ssize_t n, const double* of, Py_ssize_t stride,
-                          const void* pattern, bint ahead, int type) noexcept
+                          const void* pattern, bint ahead, Stream* stream, int type) noexcept
     void sum_rows_f64(const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi,
                       double* lo, int type) noexcept
     void max_rows_f64(double* max, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n, bint ahead,
@@ -221,27 +244,17 @@ cdef extern from "loops.h" nogil:
     void exp_rows_f64(double* e, Py_ssize_t room, const void* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t n,
                       const double* of, Py_ssize_t stride, bint below, double* hi, double* lo, double* ties,
                       int type) noexcept
-    bint dst_rows_f64(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const void* x, Py_ssize_t x_pitch,
-                      Py_ssize_t rows, Py_ssize_t n, bint ahead, const double* of, Py_ssize_t stride, int type) noexcept
+    void dst_rows_f64(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const void* x, Py_ssize_t x_pitch,
+                      Py_ssize_t rows, Py_ssize_t n, void* stage, bint ahead, bint streamed, int type) noexcept
     void of_exp_rows_f64(void* y, Py_ssize_t y_pitch, const void* g, Py_ssize_t g_pitch, const double* e,
                          Py_ssize_t room, Py_ssize_t rows, Py_ssize_t n, const double* of, Py_ssize_t stride,
-                         int type) noexcept
+                         Stream* stream, int type) noexcept
     void forward_rows_f64(void* y, Py_ssize_t y_pitch, const void* x, Py_ssize_t x_pitch, Py_ssize_t rows, Py_ssize_t n,
-                          const double* of, Py_ssize_t stride, int type) noexcept
+                          const double* of, Py_ssize_t stride, Stream* stream, int type) noexcept
 
 cdef extern from "turn.h" nogil:
     void turn_f32(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
     void turn_f64(char*, Py_ssize_t, const char*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
-
-cdef extern from "traffic.h" nogil:
-    enum:
-        CACHE_LINE
-    void* next_line(void* at) noexcept
-    void prefetch(const void* at, Py_ssize_t bytes) noexcept
-    void copy_rows(void* to, Py_ssize_t to_pitch, const void* source, Py_ssize_t source_pitch, Py_ssize_t rows,
-                   Py_ssize_t bytes, Py_ssize_t ahead) noexcept
-    void stream_copy(void* to, const void* source, size_t bytes) noexcept
-    void stream_end() noexcept
 
 cdef extern from "openmp.h" nogil:
     const int FASTLSM_OPENMP
@@ -296,7 +309,8 @@ cdef enum:
     NARROW = 128                # columns that are worth the jump from one row of a tile to the next
     SLAB = 8192                 # elements of a tile that are loaded, computed and stored at a time
     AHEAD = 4                   # rows of a tile that are asked for ahead of their use, if near
-    FAR_BYTES = 1 << 24         # from this size on operands are asked for ahead and results written past the caches
+    AHEAD_FROM = 1 << 19        # bytes from which on rows are asked for ahead of their use: three such fill a cache
+    FAR_BYTES = 1 << 24         # from this size on results are written past the caches
     STAGE = 32768               # doubles, or twice as many floats, of a tile that is kept in a workspace
     TOGETHER = 4096             # elements of short rows that are done together, in
     MOST_TOGETHER = 64          # rows at most
@@ -325,6 +339,7 @@ cdef struct Problem:
     Form form
     volatile bint stopped       # the call is to end at once; what is written does not matter any more
     int type                    # of adjacent elements of 16 bits, if all are such: loops compute on them as they are
+    bint ahead                  # loops along rows ask for what they will read, which is not near
     bint flat                   # rows are adjacent, and so short that they are gone through as one run
     bint near                   # columns are in the caches and can be computed on where they lie
     bint wide                   # columns are far, and run along memory: in long runs, processors read ahead themselves
@@ -730,7 +745,6 @@ cdef struct Line:               # a row of an operand
     const char* data
     Py_ssize_t size             # of an element of data
     bint loaded                 # data can be computed on
-    const volatile bint* stopped
 
 
 cdef inline bint is_ready(const Problem* p, const Operand* op, const real* like) noexcept nogil:
@@ -744,7 +758,6 @@ cdef inline Line line_at(const Problem* p, const Operand* op, Py_ssize_t index, 
     line.op = op
     line.data = locate(p, op, index)
     line.size = op.itemsize
-    line.stopped = &p.stopped
     line.loaded = is_ready(p, op, <const real*> keep)
     if p.n <= KEEP and not line.loaded:
         load_into(keep, op, line.data, op.n, p.n)
@@ -762,60 +775,65 @@ cdef inline const void* load_chunk(const Line* line, Py_ssize_t j, Py_ssize_t n,
     return scratch
 
 
-cdef inline real max_of(const void* x, Py_ssize_t n, real max, int type, const real* like) noexcept nogil:
+cdef inline real max_of(const Problem* p, const void* x, Py_ssize_t n, real max) noexcept nogil:
     if real is float:
-        return max_row_f32(x, n, max, type)
+        return max_row_f32(x, n, max, p.type, p.ahead)
     else:
-        return max_row_f64(x, n, max, type)
+        return max_row_f64(x, n, max, p.type, p.ahead)
 
 
-cdef inline void add_to_lanes(const void* x, Py_ssize_t n, double* hi, double* lo, int type,
+cdef inline void add_to_lanes(const Problem* p, const void* x, Py_ssize_t n, double* hi, double* lo,
                               const real* like) noexcept nogil:
     if real is float:
-        sum_row_f32(x, n, hi, lo, type)
+        sum_row_f32(x, n, hi, lo, p.type, p.ahead)
     else:
-        sum_row_f64(x, n, hi, lo, type)
+        sum_row_f64(x, n, hi, lo, p.type, p.ahead)
+
+
+cdef inline Py_ssize_t chunk_of(Py_ssize_t n, bint loaded) noexcept nogil:
+    """So many elements at a time: all that can be computed on where they lie."""
+    return n if loaded else CHUNK
 
 
 cdef inline Sum sum_part(
-    const Line* line, int type, Py_ssize_t start, Py_ssize_t stop, const real* like
+    const Problem* p, const Line* line, Py_ssize_t start, Py_ssize_t stop, const real* like
 ) noexcept nogil:
     cdef real scratch[CHUNK]
     cdef double hi[LANES]
     cdef double lo[LANES]
-    cdef Py_ssize_t b, j, w
+    cdef Py_ssize_t chunk = chunk_of(stop - start, line.loaded), b, j, w
     cdef const void* x
     clear_lanes(hi)
     clear_lanes(lo)
-    for b in range(blocks(stop - start, CHUNK)):
-        if line.stopped[0]:
+    for b in range(blocks(stop - start, chunk)):
+        if p.stopped:
             break
-        j = start + b * CHUNK
-        w = min(CHUNK, stop - j)
+        j = start + b * chunk
+        w = min(chunk, stop - j)
         x = load_chunk(line, j, w, <real*> scratch)
-        add_to_lanes(x, w, hi, lo, type, like)
+        add_to_lanes(p, x, w, hi, lo, like)
     return row_sum(hi, lo, like)
 
 
 cdef inline double max_part(
-    const Line* line, int type, Py_ssize_t start, Py_ssize_t stop, const real* like
+    const Problem* p, const Line* line, Py_ssize_t start, Py_ssize_t stop, const real* like
 ) noexcept nogil:
     """The maximum, NaN passed over."""
     cdef real scratch[CHUNK]
     cdef real max = -INFINITY
-    cdef Py_ssize_t b, j, w
+    cdef Py_ssize_t chunk = chunk_of(stop - start, line.loaded), b, j, w
     cdef const void* x
-    for b in range(blocks(stop - start, CHUNK)):
-        if line.stopped[0]:
+    for b in range(blocks(stop - start, chunk)):
+        if p.stopped:
             break
-        j = start + b * CHUNK
-        w = min(CHUNK, stop - j)
+        j = start + b * chunk
+        w = min(chunk, stop - j)
         x = load_chunk(line, j, w, <real*> scratch)
-        max = max_of(x, w, max, type, like)
+        max = max_of(p, x, w, max)
     return max
 
 
-cdef inline void exp_part(const Line* src, Form form, int type, Py_ssize_t start, Py_ssize_t stop, const real* of,
+cdef inline void exp_part(const Problem* p, const Line* src, Py_ssize_t start, Py_ssize_t stop, const real* of,
                           Part* part, real* kept, const Line* next, Part* next_part) noexcept nogil:
     """Sum exp; `kept`, if any, gets it. Meanwhile find the maximum of this part of the next row, if any."""
     cdef real scratch[CHUNK]
@@ -823,64 +841,70 @@ cdef inline void exp_part(const Line* src, Form form, int type, Py_ssize_t start
     cdef real exps[CHUNK]
     cdef double hi[LANES]
     cdef double lo[LANES]
+    cdef Py_ssize_t chunk = chunk_of(stop - start, kept != NULL and src.loaded and (next == NULL or next.loaded))
     cdef Py_ssize_t b, j, w
     cdef const void* x
     cdef const void* next_x = NULL
     cdef real next_max = -INFINITY
     cdef real* e
-    cdef bint below = form == LOG_SOFTMAX
+    cdef bint below = p.form == LOG_SOFTMAX
     clear_lanes(hi)
     clear_lanes(lo)
     part.ties = 0
-    for b in range(blocks(stop - start, CHUNK)):
-        if src.stopped[0]:
+    for b in range(blocks(stop - start, chunk)):
+        if p.stopped:
             break
-        j = start + b * CHUNK
-        w = min(CHUNK, stop - j)
+        j = start + b * chunk
+        w = min(chunk, stop - j)
         x = load_chunk(src, j, w, <real*> scratch)
         e = kept + (j - start) if kept != NULL else <real*> exps
         if next != NULL:
             next_x = load_chunk(next, j, w, <real*> next_scratch)
         if real is float:
-            part.ties += exp_row_f32(e, x, w, of, 1, below, hi, lo, type, next_x, &next_max)
+            part.ties += exp_row_f32(e, x, w, of, 1, below, hi, lo, p.type, p.ahead, next_x, &next_max)
         else:
-            part.ties += exp_row_f64(e, x, w, of, 1, below, hi, lo, type, next_x, &next_max)
+            part.ties += exp_row_f64(e, x, w, of, 1, below, hi, lo, p.type, p.ahead, next_x, &next_max)
     part.exps = row_sum(hi, lo, of)
     if next != NULL:
         next_part.max = next_max
 
 
-cdef inline void write_chunk(Form form, void* y, const void* g, const void* x, const real* e, Py_ssize_t n,
-                             const real* of, Py_ssize_t stride, Sum diff_dst, int type, const void* next,
+cdef inline void write_chunk(const Problem* p, void* y, const void* g, const void* x, const real* e, Py_ssize_t n,
+                             const real* of, Py_ssize_t stride, Sum diff_dst, Stream* stream, const void* next,
                              double* hi, double* lo) noexcept nogil:
-    """`e`, if any, is exp. Meanwhile n elements of `next`, if any, are added to lanes."""
+    """n results, to y, by way of the stream if there is one. `e`, if any, is exp.
+
+    Meanwhile n elements of `next`, if any, are added to lanes.
+    """
     if real is float:
-        if form == LOG_SOFTMAX:
-            forward_row_f32(y, x, n, of, stride, type)
+        if p.form == LOG_SOFTMAX:
+            forward_row_f32(y, x, n, of, stride, p.type, p.ahead, stream)
         elif e != NULL:
-            backward_of_exp_row_f32(y, g, e, n, of, stride, type, next, hi, lo)
-        elif form == BACKWARD_DST:
-            backward_dst_row_f32(y, g, x, n, of, stride, diff_dst.hi, diff_dst.lo, type, next, hi, lo)
+            backward_of_exp_row_f32(y, g, e, n, of, stride, p.type, p.ahead, stream, next, hi, lo)
+        elif p.form == BACKWARD_DST:
+            backward_dst_row_f32(
+                y, g, x, n, of, stride, diff_dst.hi, diff_dst.lo, p.type, p.ahead, stream, next, hi, lo)
         else:
-            backward_src_row_f32(y, g, x, n, of, stride, type)
+            backward_src_row_f32(y, g, x, n, of, stride, p.type, p.ahead, stream)
             if next != NULL:
-                add_to_lanes(next, n, hi, lo, type, of)
+                add_to_lanes(p, next, n, hi, lo, of)
     else:
-        if form == LOG_SOFTMAX:
-            forward_row_f64(y, x, n, of, stride, type)
+        if p.form == LOG_SOFTMAX:
+            forward_row_f64(y, x, n, of, stride, p.type, p.ahead, stream)
         elif e != NULL:
-            backward_of_exp_row_f64(y, g, e, n, of, stride, type, next, hi, lo)
-        elif form == BACKWARD_DST:
-            backward_dst_row_f64(y, g, x, n, of, stride, diff_dst.hi, diff_dst.lo, type, next, hi, lo)
+            backward_of_exp_row_f64(y, g, e, n, of, stride, p.type, p.ahead, stream, next, hi, lo)
+        elif p.form == BACKWARD_DST:
+            backward_dst_row_f64(
+                y, g, x, n, of, stride, diff_dst.hi, diff_dst.lo, p.type, p.ahead, stream, next, hi, lo)
         else:
-            backward_src_row_f64(y, g, x, n, of, stride, type)
+            backward_src_row_f64(y, g, x, n, of, stride, p.type, p.ahead, stream)
             if next != NULL:
-                add_to_lanes(next, n, hi, lo, type, of)
+                add_to_lanes(p, next, n, hi, lo, of)
 
 
 cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* src, char* out, Py_ssize_t start,
-                            Py_ssize_t stop, const real* of, Sum sum, const real* kept, bint streamed,
-                            const Line* next, Part* next_part) noexcept nogil:
+                            Py_ssize_t stop, const real* of, Sum sum, const real* kept, const Line* next,
+                            Part* next_part) noexcept nogil:
     """The results. Meanwhile sum this part of the next row's diff_dst, if any."""
     cdef real src_scratch[CHUNK]
     cdef real diff_dst_scratch[CHUNK]
@@ -889,22 +913,29 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
     cdef real* scratch = <real*> next_line(<real*> result)
     cdef double hi[LANES]
     cdef double lo[LANES]
-    cdef Py_ssize_t b, j, w
+    cdef Py_ssize_t chunk, b, j, w
     cdef const void* g = NULL
     cdef const void* x = NULL
     cdef const void* next_g = NULL
     cdef const real* e = NULL
     cdef char* at
-    cdef bint as_it_is = is_ready(p, &p.out, of)
+    cdef Stream flow
+    cdef Stream* stream = NULL
+    cdef bint as_it_is = is_ready(p, &p.out, of), loaded = kept != NULL or src.loaded
     # Elements are computed again where dst was out of range, so it must not be written over what it is read from.
-    cdef bint direct = as_it_is and not streamed and out != src.data and out != diff_dst.data
+    cdef bint direct = as_it_is and out != src.data and out != diff_dst.data
+    loaded &= (p.form == LOG_SOFTMAX or diff_dst.loaded) and (next == NULL or next.loaded)
+    chunk = chunk_of(stop - start, direct and loaded)
+    if direct and p.out.far:
+        stream = &flow
+        stream_begin(stream, out + start * p.out.n)
     clear_lanes(hi)
     clear_lanes(lo)
-    for b in range(blocks(stop - start, CHUNK)):
-        if src.stopped[0]:
+    for b in range(blocks(stop - start, chunk)):
+        if p.stopped:
             break
-        j = start + b * CHUNK
-        w = min(CHUNK, stop - j)
+        j = start + b * chunk
+        w = min(chunk, stop - j)
         if kept != NULL:
             e = kept + (j - start)
         else:
@@ -914,13 +945,18 @@ cdef inline void write_part(const Problem* p, const Line* diff_dst, const Line* 
         if next != NULL:
             next_g = load_chunk(next, j, w, <real*> next_scratch)
         at = out + j * p.out.n
-        write_chunk(p.form, at if direct else <char*> scratch, g, x, e, w, of, 1, sum, p.type, next_g, hi, lo)
-        if as_it_is and streamed:
-            stream_copy(at, <const void*> scratch, w * p.out.itemsize)
-        elif as_it_is and not direct:
-            memcpy(at, <const void*> scratch, w * p.out.itemsize)
-        elif not direct:
+        write_chunk(p, at if direct else <char*> scratch, g, x, e, w, of, 1, sum, stream, next_g, hi, lo)
+        if direct:
+            continue
+        if not as_it_is:
             store(&p.out, at, p.out.n, w, <const real*> scratch)
+        elif p.out.far:
+            stream_copy(at, <const void*> scratch, w * p.out.itemsize)
+        else:
+            memcpy(at, <const void*> scratch, w * p.out.itemsize)
+    if stream != NULL:
+        stream_close(stream)
+    stream_end()
     if next != NULL:
         next_part.diff_dst = row_sum(hi, lo, of)
 
@@ -930,9 +966,9 @@ cdef inline void reduce_part(const Problem* p, const Line* diff_dst, const Line*
     part.max = 0
     part.diff_dst = Sum(0, 0)
     if p.form != BACKWARD_DST:
-        part.max = max_part(src, p.type, start, stop, like)
+        part.max = max_part(p, src, start, stop, like)
     if p.form != LOG_SOFTMAX:
-        part.diff_dst = sum_part(diff_dst, p.type, start, stop, like)
+        part.diff_dst = sum_part(p, diff_dst, start, stop, like)
 
 
 cdef inline void begin_from_parts(const Problem* p, Row* row, const Part* parts, Py_ssize_t count,
@@ -1014,14 +1050,13 @@ cdef void one_row(const Problem* p, Py_ssize_t index, Part* parts, bint reduced,
     set_row(p.form, <real*> of, &row)
     if p.form != BACKWARD_DST:
         for i in range(count):
-            exp_part(&src, p.form, p.type, i * length, min(p.n, (i + 1) * length), <const real*> of, &parts[i],
+            exp_part(p, &src, i * length, min(p.n, (i + 1) * length), <const real*> of, &parts[i],
                      kept_at(kept, i * length), next_src, next_parts + i)
         finish_from_parts(p, &row, parts, count, like)
         set_row(p.form, <real*> of, &row)
     for i in range(count):
         write_part(p, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), <const real*> of, row.diff_dst,
-                   kept_at(kept, i * length), p.out.far, next_diff_dst, next_parts + i)
-    stream_end()
+                   kept_at(kept, i * length), next_diff_dst, next_parts + i)
 
 
 cdef inline void fill_up(void* to, Py_ssize_t height, Py_ssize_t bytes, Py_ssize_t pitch) noexcept nogil:
@@ -1046,7 +1081,7 @@ cdef inline void sum_turned(double* hi, double* lo, const real* x, Py_ssize_t n,
 
 
 cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w, char* y,
-                         const real* like) noexcept nogil:
+                         Stream* stream, const real* like) noexcept nogil:
     """Compute `count` adjacent rows (flat_rows_of_real.h), to y. False: not done, a dst or a sum is extreme."""
     cdef real* of = <real*> w.constants
     cdef real* max = of + OF_MAX * OF_STRIDE
@@ -1065,10 +1100,10 @@ cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, W
     if p.form == BACKWARD_DST:
         if real is float:
             return not set_dst_factors_f32(of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, count) and not dst_flat_f32(
-                y, g, x, count, n, of, OF_STRIDE, w.pattern, p.src.far, p.type)
+                y, g, x, count, n, of, OF_STRIDE, w.pattern, p.ahead, stream, p.type)
         else:
             return not set_dst_factors_f64(of, OF_STRIDE, w.diff_dst_hi, w.diff_dst_lo, count) and not dst_flat_f64(
-                y, g, x, count, n, of, OF_STRIDE, w.pattern, p.src.far, p.type)
+                y, g, x, count, n, of, OF_STRIDE, w.pattern, p.ahead, stream, p.type)
     turn_rows(&p.src, x, n, count, xs, pitch, w)
     for c in range(pitch):
         max[c] = -INFINITY
@@ -1080,14 +1115,14 @@ cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, W
     finish_rows(p.form, w, pitch, like)
     if p.form == LOG_SOFTMAX:
         if real is float:
-            forward_flat_f32(y, x, count, n, of, OF_STRIDE, w.pattern, p.src.far, p.type)
+            forward_flat_f32(y, x, count, n, of, OF_STRIDE, w.pattern, p.ahead, stream, p.type)
         else:
-            forward_flat_f64(y, x, count, n, of, OF_STRIDE, w.pattern, p.src.far, p.type)
+            forward_flat_f64(y, x, count, n, of, OF_STRIDE, w.pattern, p.ahead, stream, p.type)
         return True
     bytes = count * p.out.itemsize
     rows = Pitches(pitch * sizeof(real), pitch * sizeof(real), pitch * sizeof(real), 0, 0)
     for c in range(n):
-        if p.src.far:
+        if p.ahead:
             prefetch(g + (n + c) * bytes, bytes)
             prefetch(x + (n + c) * bytes, bytes)
         write_columns(p.form, gs + c * pitch, gs + c * pitch, xs + c * pitch, &rows, 1, pitch, w, True, False, NULL, 0,
@@ -1100,9 +1135,9 @@ cdef bint some_flat_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, W
     return True
 
 
-cdef bint some_short_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w, char* y,
-                          Py_ssize_t pitch, const real* like) noexcept nogil:
-    """Compute `count` rows, to y and on (short_rows_of_real.h). False: not done, a dst or a sum is extreme (vexp.h)."""
+cdef void some_short_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w, char* y,
+                          Py_ssize_t pitch, Stream* stream, const real* like) noexcept nogil:
+    """Compute `count` rows of log_softmax or the src form, to y and on (short_rows_of_real.h)."""
     cdef real* of = <real*> w.constants
     cdef real* e = <real*> w.stage
     cdef Py_ssize_t n = p.n, room = blocks(n, LANES) * LANES, r
@@ -1113,42 +1148,33 @@ cdef bint some_short_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, 
         for r in range(count):
             w.diff_dst_hi[r] = w.diff_dst_lo[r] = 0
     elif real is float:
-        sum_rows_f32(g, p.diff_dst.outer, count, n, p.diff_dst.far, w.diff_dst_hi, w.diff_dst_lo, p.type)
+        sum_rows_f32(g, p.diff_dst.outer, count, n, p.ahead, w.diff_dst_hi, w.diff_dst_lo, p.type)
     else:
-        sum_rows_f64(g, p.diff_dst.outer, count, n, p.diff_dst.far, w.diff_dst_hi, w.diff_dst_lo, p.type)
-    if p.form == BACKWARD_DST:
-        if begin_rows(p.form, w, count, n, like):
-            return False
-        if real is float:
-            return not dst_rows_f32(
-                y, pitch, g, p.diff_dst.outer, x, p.src.outer, count, n, p.src.far, of, OF_STRIDE, p.type)
-        else:
-            return not dst_rows_f64(
-                y, pitch, g, p.diff_dst.outer, x, p.src.outer, count, n, p.src.far, of, OF_STRIDE, p.type)
+        sum_rows_f64(g, p.diff_dst.outer, count, n, p.ahead, w.diff_dst_hi, w.diff_dst_lo, p.type)
     if real is float:
-        max_rows_f32(of + OF_MAX * OF_STRIDE, x, p.src.outer, count, n, p.src.far, p.type)
+        max_rows_f32(of + OF_MAX * OF_STRIDE, x, p.src.outer, count, n, p.ahead, p.type)
         begin_rows(p.form, w, count, n, like)
         exp_rows_f32(e, room, x, p.src.outer, count, n, of, OF_STRIDE, forward, w.exps_hi, w.exps_lo, w.ties, p.type)
         finish_rows(p.form, w, count, like)
         if forward:
-            forward_rows_f32(y, pitch, x, p.src.outer, count, n, of, OF_STRIDE, p.type)
+            forward_rows_f32(y, pitch, x, p.src.outer, count, n, of, OF_STRIDE, stream, p.type)
         else:
-            of_exp_rows_f32(y, pitch, g, p.diff_dst.outer, e, room, count, n, of, OF_STRIDE, p.type)
+            of_exp_rows_f32(y, pitch, g, p.diff_dst.outer, e, room, count, n, of, OF_STRIDE, stream, p.type)
     else:
-        max_rows_f64(of + OF_MAX * OF_STRIDE, x, p.src.outer, count, n, p.src.far, p.type)
+        max_rows_f64(of + OF_MAX * OF_STRIDE, x, p.src.outer, count, n, p.ahead, p.type)
         begin_rows(p.form, w, count, n, like)
         exp_rows_f64(e, room, x, p.src.outer, count, n, of, OF_STRIDE, forward, w.exps_hi, w.exps_lo, w.ties, p.type)
         finish_rows(p.form, w, count, like)
         if forward:
-            forward_rows_f64(y, pitch, x, p.src.outer, count, n, of, OF_STRIDE, p.type)
+            forward_rows_f64(y, pitch, x, p.src.outer, count, n, of, OF_STRIDE, stream, p.type)
         else:
-            of_exp_rows_f64(y, pitch, g, p.diff_dst.outer, e, room, count, n, of, OF_STRIDE, p.type)
-    return True
+            of_exp_rows_f64(y, pitch, g, p.diff_dst.outer, e, room, count, n, of, OF_STRIDE, stream, p.type)
 
 
 cdef void one_by_one(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint reduced, Py_ssize_t next_count,
-                     Workspace* w, bint direct, const real* like) noexcept nogil:
-    """Compute `count` rows, to where they go or to w.result; only their constants are computed side by side.
+                     Workspace* w, bint direct, Stream* stream, const real* like) noexcept nogil:
+    """Compute `count` rows of log_softmax or the src form, to where they go or to w.result; only their constants are
+    computed side by side.
 
     The rows may be reduced already; meanwhile `next_count` of those after them are.
     """
@@ -1167,52 +1193,71 @@ cdef void one_by_one(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint 
     cdef Sum sum
     cdef bint forward = p.form == LOG_SOFTMAX
     for r in range(count):
-        if p.form != BACKWARD_DST:
-            constants[OF_MAX * OF_STRIDE + r] = <real> w.next_max[r] if reduced else max_of(
-                locate(p, &p.src, first + r), n, -INFINITY, p.type, like)
+        constants[OF_MAX * OF_STRIDE + r] = <real> w.next_max[r] if reduced else max_of[real](
+            p, locate(p, &p.src, first + r), n, -INFINITY)
         if forward:
             w.diff_dst_hi[r] = w.diff_dst_lo[r] = 0
         elif reduced:
             w.diff_dst_hi[r], w.diff_dst_lo[r] = w.next_diff_dst_hi[r], w.next_diff_dst_lo[r]
         elif real is float:
-            total_of_row_f32(locate(p, &p.diff_dst, first + r), n, w.diff_dst_hi + r, w.diff_dst_lo + r, p.type)
+            total_of_row_f32(
+                locate(p, &p.diff_dst, first + r), n, w.diff_dst_hi + r, w.diff_dst_lo + r, p.type, p.ahead)
         else:
-            total_of_row_f64(locate(p, &p.diff_dst, first + r), n, w.diff_dst_hi + r, w.diff_dst_lo + r, p.type)
+            total_of_row_f64(
+                locate(p, &p.diff_dst, first + r), n, w.diff_dst_hi + r, w.diff_dst_lo + r, p.type, p.ahead)
     begin_rows(p.form, w, count, n, like)
-    if p.form != BACKWARD_DST:
-        for r in range(count):
-            of = constants + r
-            e = <real*> w.stage + (0 if forward else r * room)
-            x = locate(p, &p.src, first + r)
-            next = locate(p, &p.src, first + count + r) if r < next_count else NULL
-            next_max = -INFINITY
-            if real is float:
-                w.ties[r] = exp_total_of_row_f32(
-                    e, x, n, of, OF_STRIDE, forward, w.exps_hi + r, w.exps_lo + r, p.type, next, &next_max)
-            else:
-                w.ties[r] = exp_total_of_row_f64(
-                    e, x, n, of, OF_STRIDE, forward, w.exps_hi + r, w.exps_lo + r, p.type, next, &next_max)
-            w.next_max[r] = next_max
-        finish_rows(p.form, w, count, like)
+    for r in range(count):
+        of = constants + r
+        e = <real*> w.stage + (0 if forward else r * room)
+        x = locate(p, &p.src, first + r)
+        next = locate(p, &p.src, first + count + r) if r < next_count else NULL
+        next_max = -INFINITY
+        if real is float:
+            w.ties[r] = exp_total_of_row_f32(
+                e, x, n, of, OF_STRIDE, forward, w.exps_hi + r, w.exps_lo + r, p.type, p.ahead, next, &next_max)
+        else:
+            w.ties[r] = exp_total_of_row_f64(
+                e, x, n, of, OF_STRIDE, forward, w.exps_hi + r, w.exps_lo + r, p.type, p.ahead, next, &next_max)
+        w.next_max[r] = next_max
+    finish_rows(p.form, w, count, like)
     for r in range(count):
         of = constants + r
         x = locate(p, &p.src, first + r)
         g = locate(p, &p.diff_dst, first + r)
+        y = locate(p, &p.out, first + r) if direct else <char*> w.result + r * bytes
         next = locate(p, &p.diff_dst, first + count + r) if r < next_count and not forward else NULL
-        if next == NULL and p.src.far:
-            prefetch(x + count * p.src.outer, n * p.src.itemsize)
-        if next == NULL and p.diff_dst.far:
-            prefetch(g + count * p.diff_dst.outer, n * p.diff_dst.itemsize)
         if next != NULL:
             clear_lanes(hi)
             clear_lanes(lo)
         if p.form == BACKWARD_SRC:
             e = <real*> w.stage + r * room
-        y = locate(p, &p.out, first + r) if direct else <char*> w.result + r * bytes
-        write_chunk(p.form, y, g, x, e, n, of, OF_STRIDE, Sum(w.diff_dst_hi[r], w.diff_dst_lo[r]), p.type, next, hi, lo)
+        write_chunk(p, y, g, x, e, n, of, OF_STRIDE, Sum(0, 0), stream, next, hi, lo)
         if next != NULL:
             sum = row_sum(hi, lo, like)
             w.next_diff_dst_hi[r], w.next_diff_dst_lo[r] = sum.hi, sum.lo
+        if stream != NULL:
+            stream_row(stream, 0, locate(p, &p.out, first + r + 1))
+
+
+cdef void some_dst_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Workspace* w,
+                        bint over_itself, const real* like) noexcept nogil:
+    """Compute `count` rows of the dst form (dst_rows_of_real.h)."""
+    cdef Py_ssize_t evenly
+    cdef const char* g
+    cdef const char* x
+    cdef char* y
+    cdef void* stage = <void*> w.result if over_itself else NULL
+    while count:
+        evenly = min(count, p.outer - first % p.outer)      # so many are each as far from the one before it
+        g, x, y = locate(p, &p.diff_dst, first), locate(p, &p.src, first), locate(p, &p.out, first)
+        if real is float:
+            dst_rows_f32(
+                y, p.out.outer, g, p.diff_dst.outer, x, p.src.outer, evenly, p.n, stage, p.ahead, p.out.far, p.type)
+        else:
+            dst_rows_f64(
+                y, p.out.outer, g, p.diff_dst.outer, x, p.src.outer, evenly, p.n, stage, p.ahead, p.out.far, p.type)
+        first += evenly
+        count -= evenly
 
 
 cdef bint some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint reduced, Py_ssize_t next_count,
@@ -1220,20 +1265,33 @@ cdef bint some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint r
     """`count` short rows that can be computed on where they lie. Whether the `next_count` after them are reduced."""
     cdef Py_ssize_t r, bytes = p.n * p.out.itemsize
     cdef char* y
-    cdef bint done = False, in_double = sizeof(real) == sizeof(double)
-    cdef bint direct = not p.out.far and p.out.data != p.src.data and p.out.data != p.diff_dst.data
+    cdef bint in_double = sizeof(real) == sizeof(double)
     cdef bint apart = first % p.outer + count > p.outer         # not the same distance from each to the next
-    if p.flat and not apart:
-        done = some_flat_rows(
-            p, first, count, w, locate(p, &p.out, first) if direct else <char*> w.result, like)
-    elif MASKED_VECTORS and p.n <= (SHORT_ROW // 2 if in_double else SHORT_ROW) and not apart:
-        if direct:
-            done = some_short_rows(p, first, count, w, locate(p, &p.out, first), p.out.outer, like)
-        else:
-            done = some_short_rows(p, first, count, w, <char*> w.result, bytes, like)
-    if not done:
-        one_by_one(p, first, count, reduced, next_count, w, direct, like)
-    reduced = not done and next_count > 0
+    cdef bint flat = p.flat and not apart
+    cdef bint few = MASKED_VECTORS and p.n < (SHORT_ROW // 2 if in_double else 2 * SHORT_ROW) and not apart
+    cdef bint dst = p.form == BACKWARD_DST, over_itself = p.out.data == p.src.data or p.out.data == p.diff_dst.data
+    cdef bint direct = not over_itself and not (flat and p.form == BACKWARD_SRC and p.out.far)
+    cdef Stream flow
+    cdef Stream* stream = NULL
+    y = locate(p, &p.out, first) if direct else <char*> w.result
+    if p.out.far and direct and (flat or not dst):
+        stream = &flow
+        stream_begin(stream, y)
+    if flat and some_flat_rows(p, first, count, w, y, stream, like):
+        reduced = False
+    elif dst:
+        if flat:                        # and what is not as it should be has been sent on already
+            stream_end()
+        some_dst_rows(p, first, count, w, over_itself, like)
+        return False
+    elif few:
+        some_short_rows(p, first, count, w, y, p.out.outer if direct else bytes, stream, like)
+        reduced = False
+    else:
+        one_by_one(p, first, count, reduced, next_count, w, direct, stream, like)
+        reduced = next_count > 0
+    if stream != NULL:
+        stream_close(stream)
     if direct:
         return reduced
     # Rows that are adjacent go together, for only whole cache lines stream.
@@ -1266,15 +1324,14 @@ cdef void share_of_row(const Problem* p, const Line* diff_dst, const Line* src, 
     set_row(p.form, <real*> of, &row)
     if p.form != BACKWARD_DST:
         for i in range(first, last):
-            exp_part(src, p.form, p.type, i * length, min(p.n, (i + 1) * length), <const real*> of, &parts[i],
+            exp_part(p, src, i * length, min(p.n, (i + 1) * length), <const real*> of, &parts[i],
                      kept_at(kept, (i - first) * length), <const Line*> NULL, <Part*> NULL)
         openmp_barrier()
         finish_from_parts(p, &row, parts, count, like)
         set_row(p.form, <real*> of, &row)
     for i in range(first, last):
         write_part(p, diff_dst, src, out, i * length, min(p.n, (i + 1) * length), <const real*> of, row.diff_dst,
-                   kept_at(kept, (i - first) * length), p.out.far, <const Line*> NULL, <Part*> NULL)
-    stream_end()
+                   kept_at(kept, (i - first) * length), <const Line*> NULL, <Part*> NULL)
 
 
 cdef void split_row(const Problem* p, Py_ssize_t index, Workspace* workspaces, int threads,
@@ -1965,7 +2022,7 @@ cdef int walk(Problem* p, int threads) except -1:
     elif MASKED_VECTORS:
         turned_row = (12 if in_double else 8) if p.form == BACKWARD_DST else 24
     else:
-        turned_row = SHORT_ROW - SHORT_ROW // 4 if p.form == BACKWARD_DST else SHORT_ROW
+        turned_row = FLAT_ROW if p.form == BACKWARD_DST else SHORT_ROW
         if in_double:                       # fewer go into a vector
             turned_row //= 2
         elif p.type != ITEM_REAL:           # rows compute on them as they are
@@ -1978,9 +2035,11 @@ cdef int walk(Problem* p, int threads) except -1:
     )
     for op in operands:
         p.flat &= (op.outer if p.inner == 1 else op.inner) == p.n * op.itemsize
+    p.ahead = adjacent and native and count * p.n * p.out.itemsize >= AHEAD_FROM
     by_columns = not p.flat and count >= FEW_COLUMNS and (p.n <= turned_row or not along)
     if not by_columns and adjacent and native and p.n <= (TOGETHER // 4 if p.type == ITEM_REAL else TOGETHER // 2):
-        together = max(1, min(min(TOGETHER // p.n, <Py_ssize_t> MOST_TOGETHER), blocks(count, threads)))
+        together = TOGETHER // p.n if p.form != BACKWARD_DST else MOST_TOGETHER
+        together = max(1, min(min(together, <Py_ssize_t> MOST_TOGETHER), blocks(count, threads)))
     if p.flat:
         together = min(FLAT_TOGETHER // p.n, min(blocks(count, threads), <Py_ssize_t> TILE - LANES))
         together = blocks(together, LANES) * LANES

@@ -48,7 +48,7 @@ ALWAYS_INLINE void NAME(dst_flat_step)(char *y, const char *g, const char *x, co
 }
 
 ALWAYS_INLINE int NAME(dst_flat_typed)(char *y, const char *g, const char *x, ptrdiff_t rows, ptrdiff_t n, const REAL *of,
-                                       ptrdiff_t stride, const char *pattern, int ahead, int type)
+                                       ptrdiff_t stride, const char *pattern, int ahead, Stream *stream, int type)
 {
     VECTOR top = SPLAT(LIMIT(DST_LO));
     ptrdiff_t left = rows * n, bytes = BYTES(rows * n);
@@ -58,8 +58,10 @@ ALWAYS_INLINE int NAME(dst_flat_typed)(char *y, const char *g, const char *x, pt
             const char *row = pattern + v * VECTOR_BYTES;
             if (ahead) {
                 prefetch(g + bytes, BYTES(AT(4)));
-                prefetch(x + bytes, BYTES(AT(4)));
+                prefetch(x + AHEAD_BYTES, BYTES(AT(4)));
             }
+            if (stream)
+                y = stream_at(stream);
             if (v + 4 <= n && left >= AT(4)) {
                 NAME(dst_flat_step)(y, g, x, of, stride, row, type, &top, 4, WIDTH);
                 count = 4;
@@ -67,6 +69,8 @@ ALWAYS_INLINE int NAME(dst_flat_typed)(char *y, const char *g, const char *x, pt
                 NAME(dst_flat_step)(y, g, x, of, stride, row, type, &top, 1, left < WIDTH ? left : WIDTH);
                 count = 1;
             }
+            if (stream)
+                stream_add(stream, BYTES(left < AT(count) ? left : AT(count)));
             y += BYTES(AT(count)), g += BYTES(AT(count)), x += BYTES(AT(count));
         }
     }
@@ -75,15 +79,15 @@ ALWAYS_INLINE int NAME(dst_flat_typed)(char *y, const char *g, const char *x, pt
 
 /* The results, as of dst_rows: whether a dst is extreme. */
 static int NAME(dst_flat)(void *y, const void *g, const void *x, ptrdiff_t rows, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                          const void *pattern, int ahead, int type)
+                          const void *pattern, int ahead, Stream *stream, int type)
 {
-    FOR_EACH_TYPE(return NAME(dst_flat_typed)(y, g, x, rows, n, of, stride, pattern, ahead, type))
+    FOR_EACH_TYPE(return NAME(dst_flat_typed)(y, g, x, rows, n, of, stride, pattern, ahead, stream, type))
     return 0;
 }
 
 /* log_softmax, when its constants are known. */
 ALWAYS_INLINE void NAME(forward_flat_typed)(char *y, const char *x, ptrdiff_t rows, ptrdiff_t n, const REAL *of,
-                                            ptrdiff_t stride, const char *pattern, int ahead, int type)
+                                            ptrdiff_t stride, const char *pattern, int ahead, Stream *stream, int type)
 {
     ptrdiff_t left = rows * n, bytes = BYTES(rows * n);
     for (; left > 0; of += WIDTH)
@@ -96,12 +100,14 @@ ALWAYS_INLINE void NAME(forward_flat_typed)(char *y, const char *x, ptrdiff_t ro
             VECTOR u = NAME(load_first_typed)(x, count, SPLAT(0), type);
             u = u - NAME(pick)(NAME(load)(of + OF_MAX * stride), row);
             u = u - NAME(pick)(NAME(load)(of + OF_FACTOR * stride), row);
-            NAME(store_first_typed)(y, u, count, type);
+            NAME(store_first_typed)(stream ? stream_at(stream) : y, u, count, type);
+            if (stream)
+                stream_add(stream, BYTES(count));
         }
 }
 
 static void NAME(forward_flat)(void *y, const void *x, ptrdiff_t rows, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                               const void *pattern, int ahead, int type)
+                               const void *pattern, int ahead, Stream *stream, int type)
 {
-    FOR_EACH_TYPE(NAME(forward_flat_typed)(y, x, rows, n, of, stride, pattern, ahead, type))
+    FOR_EACH_TYPE(NAME(forward_flat_typed)(y, x, rows, n, of, stride, pattern, ahead, stream, type))
 }

@@ -37,26 +37,12 @@ static inline void add_halves(f64_vector *sum, f32_vector x)
     sum[1] += halves[1];
 }
 
-/* x[l] to each lane l of the first `vectors`. Converted on loading, which takes fewer operations than taking a vector apart. */
-static inline void add_row_f32(f64_vector *hi, f64_vector *lo, const float *x, ptrdiff_t vectors)
+/* x[l] to each lane l. Converted on loading, which takes fewer operations than taking a vector apart. */
+static inline void add_row_f32(f64_vector *hi, f64_vector *lo, const float *x)
 {
     (void)lo;
     for (int k = 0; k < LANE_VECTORS; k++)
-        if (k < vectors)
-            hi[k] += load_as_f64(x + k * WIDTH_F64);
-}
-
-static inline void add_to_lane_f32(double *hi, double *lo, float x, ptrdiff_t lane)
-{
-    (void)lo;
-    hi[lane] += x;
-}
-
-static inline void add_to_lane_f64(double *hi, double *lo, double x, ptrdiff_t lane)
-{
-    double s = hi[lane] + x, t = s - hi[lane];
-    lo[lane] += (hi[lane] - (s - t)) + (x - t);
-    hi[lane] = s;
+        hi[k] += load_as_f64(x + k * WIDTH_F64);
 }
 
 /* Along a row: x is its k-th vector. */
@@ -74,11 +60,10 @@ static inline void add_to_lanes_f64(f64_vector *hi, f64_vector *lo, f64_vector x
     lo[k % LANE_VECTORS] = sum.lo;
 }
 
-static inline void add_row_f64(f64_vector *hi, f64_vector *lo, const double *x, ptrdiff_t vectors)
+static inline void add_row_f64(f64_vector *hi, f64_vector *lo, const double *x)
 {
     for (int k = 0; k < LANE_VECTORS; k++)
-        if (k < vectors)
-            add_to_lanes_f64(hi, lo, load_f64(x + k * WIDTH_F64), k);
+        add_to_lanes_f64(hi, lo, load_f64(x + k * WIDTH_F64), k);
 }
 
 /* bfloat16 comes in vectors of even and of odd elements (loops_of_real.h): then the even lanes stand before the odd ones. */

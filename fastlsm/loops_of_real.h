@@ -131,86 +131,124 @@ ALWAYS_INLINE void NAME(add_to_lanes_typed)(f64_vector *hi, f64_vector *lo, VECT
     NAME(add_to_lanes)(hi, lo, x, k);
 }
 
-/* The elements in whole vectors; how many those are. */
-ALWAYS_INLINE ptrdiff_t NAME(sum_loop)(const void *x, ptrdiff_t n, f64_vector *hi, f64_vector *lo, int type)
+/* The elements in whole rounds of the lanes; how many those are. */
+ALWAYS_INLINE ptrdiff_t NAME(sum_loop)(const void *x, ptrdiff_t n, f64_vector *hi, f64_vector *lo, int type, int ahead)
 {
     ptrdiff_t i = 0;
-    for (; i + AT(ROUND) <= n; i += AT(ROUND))
+    for (; i + AT(ROUND) <= n; i += AT(ROUND)) {
+        if (ahead)
+            prefetch(SKIP(x, i) + AHEAD_BYTES, BYTES(AT(ROUND)));
         if (type == ITEM_REAL)
-            NAME(add_row)(hi, lo, (const REAL *)x + i, LANE_VECTORS);
+            NAME(add_row)(hi, lo, (const REAL *)x + i);
         else
             for (int k = 0; k < ROUND; k++)
                 NAME(add_to_lanes_typed)(hi, lo, LOAD(SKIP(x, i), k), k, type);
-    if (type == ITEM_REAL) {
-        NAME(add_row)(hi, lo, (const REAL *)x + i, (n - i) / WIDTH_F64);
-        i += (n - i) / WIDTH_F64 * WIDTH_F64;
     }
     return i;
 }
 
-ALWAYS_INLINE void NAME(sum_typed)(const void *x, ptrdiff_t n, double *hi, double *lo, int type)
+/* All of them: the last round is filled up, and adding 0 changes no bit. */
+ALWAYS_INLINE void NAME(sum_typed)(const void *x, ptrdiff_t n, f64_vector *hi, f64_vector *lo, int type, int ahead)
+{
+    ptrdiff_t i = NAME(sum_loop)(x, n, hi, lo, type, ahead);
+    if (i < n) {
+        VECTOR rest[LIMIT(TOGETHER)];
+        NAME(fill)(rest, SPLAT(0), ROUND);
+        load_part(rest, SKIP(x, i), BYTES(n - i));
+        NAME(sum_loop)(rest, AT(ROUND), hi, lo, type, 0);
+    }
+}
+
+ALWAYS_INLINE void NAME(sum_to_lanes)(const void *x, ptrdiff_t n, double *hi, double *lo, int type, int ahead)
 {
     f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
     take_lanes(his, hi, type == ITEM_BF16);
     take_lanes(los, lo, 0);
-    ptrdiff_t i = NAME(sum_loop)(x, n, his, los, type);
+    NAME(sum_typed)(x, n, his, los, type, ahead);
     put_lanes(hi, his, type == ITEM_BF16);
     put_lanes(lo, los, 0);
-    for (; i < n; i++)
-        NAME(add_to_lane)(hi, lo, NAME(load_one)(x, i, type), i % LANE_COUNT);
 }
 
-static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, int type)
+static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, int type, int ahead)
 {
-    FOR_EACH_TYPE(NAME(sum_typed)(x, n, hi, lo, type))
+    FOR_EACH_TYPE(NAME(sum_to_lanes)(x, n, hi, lo, type, ahead))
 }
 
 /* A loop over n elements of `step`, which computes `count` vectors of y from those of g and x: several at a time, then
- * as few as there are. Before the first and after the last whole vectors, elements are computed twice, which is why y must
- * not lie where g or x does, or if that can not be the last in vectors of their own. `meanwhile` goes with each whole
- * step. */
+ * as few as there are. If they may be done `again`, elements before the first and after the last whole vectors are computed
+ * twice, which is why y must not lie where g or x does; or else the last are in vectors of their own. `meanwhile` goes with
+ * each whole step. */
 #define LOOP(way, step, again, meanwhile) \
     ptrdiff_t i = 0; \
-    if (way == ROW && again && n >= 4 * LIMIT(STEP) && UNALIGNED(y)) { \
-        step(y, g, x, of, FEW); \
+    char *to = y; \
+    if (way == ROW && (again) && n >= 4 * LIMIT(STEP) && UNALIGNED(y)) { \
+        step(to, g, x, of, FEW); \
         i = UNALIGNED(y); \
+        to += BYTES(i); \
     } \
     for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) { \
-        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + (way != ROW) * i, LIMIT(TOGETHER)); \
+        step(to, SKIP(g, i), SKIP(x, i), of + (way != ROW) * i, LIMIT(TOGETHER)); \
+        to += BYTES(LIMIT(STEP)); \
         meanwhile; \
     } \
-    for (; i + AT(FEW) <= n; i += AT(FEW)) \
-        step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + (way != ROW) * i, FEW); \
-    if (i < n && again && n >= AT(FEW)) { \
+    for (; i + AT(FEW) <= n; i += AT(FEW), to += BYTES(AT(FEW))) \
+        step(to, SKIP(g, i), SKIP(x, i), of + (way != ROW) * i, FEW); \
+    if (i < n && (again) && n >= AT(FEW)) { \
         i = n - AT(FEW); \
         step(SKIP(y, i), SKIP(g, i), SKIP(x, i), of + (way != ROW) * i, FEW); \
     } else if (i < n) { \
         VECTOR rest[3][2]; \
         NAME(fill)(rest[0], SPLAT(0), 2); \
         NAME(fill)(rest[1], SPLAT(0), 2); \
-        memcpy(rest[0], SKIP(g, i), BYTES(n - i)); \
-        memcpy(rest[1], SKIP(x, i), BYTES(n - i)); \
+        load_part(rest[0], SKIP(g, i), BYTES(n - i)); \
+        load_part(rest[1], SKIP(x, i), BYTES(n - i)); \
         step(rest[2], rest[0], rest[1], of + (way != ROW) * i, FEW); \
-        memcpy(SKIP(y, i), rest[2], BYTES(n - i)); \
+        store_part(to, rest[2], BYTES(n - i)); \
+        to += BYTES(n - i); \
     }
 
-/* Meanwhile, add the elements of `next` to lanes: `ahead` of them are added. */
+/* Without a stream, the compiler is to make a loop that knows of none. */
+#define IF_STREAMED(call) \
+    if (stream) { \
+        call(stream); \
+    } else { \
+        call((Stream *)NULL); \
+    }
+/* Meanwhile, send on what has been put in a stream, if there is one. */
+#define FLOW \
+    if (stream) { \
+        stream_add(stream, BYTES(LIMIT(STEP))); \
+        to = stream_at(stream); \
+    }
+#define FLOW_BEGIN \
+    if (stream) \
+        y = stream_at(stream);
+#define FLOW_END \
+    if (stream) \
+        stream_add(stream, to - stream_at(stream));
+
+/* Meanwhile, if `ahead`, ask for what an operand has further on. */
+#define ASK_AHEAD(x) \
+    if (ahead) \
+        prefetch(SKIP(x, i) + AHEAD_BYTES, BYTES(LIMIT(STEP)))
+
+/* Meanwhile, add the elements of `next` to lanes: `summed` of them are added. */
 #define LANES_OF_NEXT \
     f64_vector his[LANE_VECTORS], los[LANE_VECTORS]; \
-    ptrdiff_t ahead = 0; \
+    ptrdiff_t summed = 0; \
     if (next) { \
         take_lanes(his, hi, type == ITEM_BF16); \
         take_lanes(los, lo, 0); \
     }
 #define REST_OF_NEXT \
     if (next) { \
+        NAME(sum_typed)(SKIP(next, summed), n - summed, his, los, type, 0); \
         put_lanes(hi, his, type == ITEM_BF16); \
         put_lanes(lo, los, 0); \
-        NAME(sum_typed)(SKIP(next, ahead), n - ahead, hi, lo, type); \
     }
 #define SUM_NEXT \
     if (next) \
-        ahead += NAME(sum_loop)(SKIP(next, ahead), LIMIT(STEP), his, los, type)
+        summed += NAME(sum_loop)(SKIP(next, summed), LIMIT(STEP), his, los, type, ahead)
 
 /* k = round(x / ln 2), in the last bits of t and in r; x is then x - k LN_2_HIGH, exactly. */
 #define REDUCE(magic) \
@@ -265,13 +303,15 @@ ALWAYS_INLINE void NAME(dst_step)(void *y, const void *g, const void *from, Pitc
 
 /* Is there a dst that exceeds DST_HI? n elements of `next`, if any, are added to lanes. */
 ALWAYS_INLINE int NAME(dst_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                 int type, const void *next, double *hi, double *lo)
+                                 int type, int ahead, Stream *stream, const void *next, double *hi, double *lo)
 {
     VECTOR top = SPLAT(LIMIT(DST_LO));
     LANES_OF_NEXT
+    FLOW_BEGIN
 #define STEP(y, g, x, of, count) NAME(dst_step)(y, g, x, NEIGHBOURS, of, stride, ROW, type, &top, count)
-    LOOP(ROW, STEP, 1, SUM_NEXT)
+    LOOP(ROW, STEP, !stream, ASK_AHEAD(x); SUM_NEXT; FLOW)
 #undef STEP
+    FLOW_END
     REST_OF_NEXT
     return any((u64_vector)(top > SPLAT(LIMIT(DST_HI))));
 }
@@ -285,6 +325,17 @@ static void NAME(mend_dst)(void *y, const void *g, const void *x, ptrdiff_t n, c
         if (dst > LIMIT(DST_HI) || NAME(is_extreme)(hi[i * step]))
             NAME(store_one)(y, i, NAME(backward_dst)(NAME(load_one)(g, i, type), dst, hi[i * step], lo[i * step]), type);
     }
+}
+
+/* Those of a row of which a part may still be in the stream. */
+ALWAYS_INLINE void NAME(mend_streamed_dst)(void *y, const void *g, const void *x, ptrdiff_t n, double hi, double lo,
+                                           Stream *stream, int type)
+{
+    if (stream)
+        stream_close(stream);
+    NAME(mend_dst)(y, g, x, n, &hi, &lo, 0, type);
+    if (stream)
+        stream_begin(stream, SKIP(y, n));
 }
 
 /* S of a row whose diff_dst adds up to hi + lo, in two parts of which the first is returned. */
@@ -307,12 +358,17 @@ static inline int NAME(set_dst_constants)(REAL *of, ptrdiff_t stride, double hi,
 }
 
 static void NAME(backward_dst_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                   double hi, double lo, int type, const void *next, double *next_hi, double *next_lo)
+                                   double hi, double lo, int type, int ahead, Stream *stream, const void *next,
+                                   double *next_hi, double *next_lo)
 {
     int found = 0;
-    FOR_EACH_TYPE(found = NAME(dst_loop)(y, g, x, n, of, stride, type, next, next_hi, next_lo))
-    if (found || NAME(is_extreme)(hi))
-        NAME(mend_dst)(y, g, x, n, &hi, &lo, 0, type);
+#define CALL(stream) \
+    FOR_EACH_TYPE(found = NAME(dst_loop)(y, g, x, n, of, stride, type, ahead, stream, next, next_hi, next_lo))
+    IF_STREAMED(CALL)
+#undef CALL
+    if (found || NAME(is_extreme)(hi)) {
+        FOR_EACH_TYPE(NAME(mend_streamed_dst)(y, g, x, n, hi, lo, stream, type))
+    }
 }
 
 ALWAYS_INLINE VECTOR NAME(minus_product_vector)(VECTOR g, VECTOR y, VECTOR f, VECTOR f_low)
@@ -338,17 +394,21 @@ ALWAYS_INLINE void NAME(src_step)(void *y, const void *g, const void *x, Pitches
 }
 
 ALWAYS_INLINE void NAME(src_loop)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                  int type)
+                                  int type, int ahead, Stream *stream)
 {
+    FLOW_BEGIN
 #define STEP(y, g, x, of, count) NAME(src_step)(y, g, x, NEIGHBOURS, of, stride, ROW, type, count)
-    LOOP(ROW, STEP, 1, )
+    LOOP(ROW, STEP, !stream, ASK_AHEAD(x); FLOW)
 #undef STEP
+    FLOW_END
 }
 
 static void NAME(backward_src_row)(void *y, const void *g, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                   int type)
+                                   int type, int ahead, Stream *stream)
 {
-    FOR_EACH_TYPE(NAME(src_loop)(y, g, x, n, of, stride, type))
+#define CALL(stream) FOR_EACH_TYPE(NAME(src_loop)(y, g, x, n, of, stride, type, ahead, stream))
+    IF_STREAMED(CALL)
+#undef CALL
 }
 
 /* The same where exp is known, as exp_row or exp_columns left it. */
@@ -358,26 +418,32 @@ ALWAYS_INLINE void NAME(of_exp_step)(void *y, const void *g, const REAL *e, Pitc
     VECTOR result[LIMIT(TOGETHER)];
     EACH {
         VECTOR exp = NAME(load)(way == DOWN ? BELOW(e, k * pitch.x) : e + AT(k));
-        result[k] = NAME(minus_product_vector)(LOAD_APART(g, k, pitch.g), exp, CONSTANT(OF_FACTOR, k), CONSTANT(OF_FACTOR_LOW, k));
+        result[k] = NAME(minus_product_vector)(
+            LOAD_APART(g, k, pitch.g), exp, CONSTANT(OF_FACTOR, k), CONSTANT(OF_FACTOR_LOW, k));
     }
     NAME(store_typed)(y, pitch.y, result, way, type, count);
 }
 
 ALWAYS_INLINE void NAME(of_exp_loop)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                     int type, const void *next, double *hi, double *lo)
+                                     int type, int ahead, Stream *stream, const void *next, double *hi, double *lo)
 {
     const void *x = g;
     LANES_OF_NEXT
+    FLOW_BEGIN
 #define STEP(y, g, x, of, count) NAME(of_exp_step)(y, g, e + i, NEIGHBOURS, of, stride, ROW, type, count)
-    LOOP(ROW, STEP, type != ITEM_BF16, SUM_NEXT) /* whose pairs of vectors in e begin where they began */
+    /* bfloat16's pairs of vectors in e begin where they began */
+    LOOP(ROW, STEP, !stream && type != ITEM_BF16, ASK_AHEAD(g); SUM_NEXT; FLOW)
 #undef STEP
+    FLOW_END
     REST_OF_NEXT
 }
 
 static void NAME(backward_of_exp_row)(void *y, const void *g, const REAL *e, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                      int type, const void *next, double *next_hi, double *next_lo)
+                                      int type, int ahead, Stream *stream, const void *next, double *next_hi, double *next_lo)
 {
-    FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, stride, type, next, next_hi, next_lo))
+#define CALL(stream) FOR_EACH_TYPE(NAME(of_exp_loop)(y, g, e, n, of, stride, type, ahead, stream, next, next_hi, next_lo))
+    IF_STREAMED(CALL)
+#undef CALL
 }
 
 /* dst = (src - m) - L */
@@ -389,17 +455,23 @@ ALWAYS_INLINE void NAME(forward_step)(void *y, const void *x, Pitches pitch, con
     NAME(store_typed)(y, pitch.y, result, way, type, count);
 }
 
-ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
+ALWAYS_INLINE void NAME(forward_loop)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type,
+                                      int ahead, Stream *stream)
 {
     const void *g = x;
+    FLOW_BEGIN
 #define STEP(y, g, x, of, count) NAME(forward_step)(y, x, NEIGHBOURS, of, stride, ROW, type, count)
-    LOOP(ROW, STEP, 1, )
+    LOOP(ROW, STEP, !stream, ASK_AHEAD(x); FLOW)
 #undef STEP
+    FLOW_END
 }
 
-static void NAME(forward_row)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
+static void NAME(forward_row)(void *y, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type, int ahead,
+                              Stream *stream)
 {
-    FOR_EACH_TYPE(NAME(forward_loop)(y, x, n, of, stride, type))
+#define CALL(stream) FOR_EACH_TYPE(NAME(forward_loop)(y, x, n, of, stride, type, ahead, stream))
+    IF_STREAMED(CALL)
+#undef CALL
 }
 
 ALWAYS_INLINE void NAME(fold_typed)(double *high, double *low, f64_vector *his, f64_vector *los, int type)
@@ -418,38 +490,30 @@ ALWAYS_INLINE void NAME(fold_typed)(double *high, double *low, f64_vector *his, 
 }
 
 /* The sum of a row that is no longer than a part, in two halves. */
-ALWAYS_INLINE void NAME(total_typed)(const void *x, ptrdiff_t n, double *high, double *low, int type)
+ALWAYS_INLINE void NAME(total_typed)(const void *x, ptrdiff_t n, double *high, double *low, int type, int ahead)
 {
     f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
-    double hi[LANE_COUNT], lo[LANE_COUNT];
-    ptrdiff_t i = NAME(sum_loop)(x, n, his, los, type);
-    if (i == n) {
-        NAME(fold_typed)(high, low, his, los, type);
-        return;
-    }
-    put_lanes(hi, his, type == ITEM_BF16);
-    put_lanes(lo, los, 0);
-    for (; i < n; i++)
-        NAME(add_to_lane)(hi, lo, NAME(load_one)(x, i, type), i % LANE_COUNT);
-    NAME(fold_row)(hi, lo);
-    *high = hi[0];
-    *low = lo[0];
+    NAME(sum_typed)(x, n, his, los, type, ahead);
+    NAME(fold_typed)(high, low, his, los, type);
 }
 
-static void NAME(total_of_row)(const void *x, ptrdiff_t n, double *high, double *low, int type)
+static void NAME(total_of_row)(const void *x, ptrdiff_t n, double *high, double *low, int type, int ahead)
 {
-    FOR_EACH_TYPE(NAME(total_typed)(x, n, high, low, type))
+    FOR_EACH_TYPE(NAME(total_typed)(x, n, high, low, type, ahead))
 }
 
 /* The maximum of a row and `max`, NaN passed over. */
-ALWAYS_INLINE REAL NAME(max_loop)(const void *x, ptrdiff_t n, REAL max, int type)
+ALWAYS_INLINE REAL NAME(max_loop)(const void *x, ptrdiff_t n, REAL max, int type, int ahead)
 {
     enum { count = 4 };
     VECTOR top[count];
     ptrdiff_t i = 0;
     EACH top[k] = SPLAT(max);
-    for (; i + AT(count) <= n; i += AT(count))
+    for (; i + AT(count) <= n; i += AT(count)) {
+        if (ahead)
+            prefetch(SKIP(x, i) + AHEAD_BYTES, BYTES(AT(count)));
         EACH top[k] = NAME(max_vector)(LOAD(SKIP(x, i), k), top[k]);
+    }
     for (; i + AT(FEW) <= n; i += AT(FEW))
         for (int k = 0; k < FEW; k++)
             top[k] = NAME(max_vector)(LOAD(SKIP(x, i), k), top[k]);
@@ -466,9 +530,9 @@ ALWAYS_INLINE REAL NAME(max_loop)(const void *x, ptrdiff_t n, REAL max, int type
     return max;
 }
 
-static REAL NAME(max_row)(const void *x, ptrdiff_t n, REAL max, int type)
+static REAL NAME(max_row)(const void *x, ptrdiff_t n, REAL max, int type, int ahead)
 {
-    FOR_EACH_TYPE(return NAME(max_loop)(x, n, max, type))
+    FOR_EACH_TYPE(return NAME(max_loop)(x, n, max, type, ahead))
     return max;
 }
 
@@ -527,12 +591,14 @@ ALWAYS_INLINE void NAME(add_exps)(f64_vector *hi, f64_vector *lo, const REAL *e,
 
 /* e has room for a multiple of LIMIT(STEP). *next_max becomes the maximum of `next`, if any, and itself. */
 ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below,
-                                       f64_vector *hi, f64_vector *lo, int type, const void *next, REAL *next_max)
+                                       f64_vector *hi, f64_vector *lo, int type, int ahead, const void *next,
+                                       REAL *next_max)
 {
     BITS ties = {0};
     VECTOR top = SPLAT(next ? *next_max : 0);
     ptrdiff_t i = 0, added = 0;
     for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP)) {
+        ASK_AHEAD(next ? next : x);
         if (next)
             for (int k = 0; k < LIMIT(TOGETHER); k++)
                 top = NAME(max_vector)(LOAD(SKIP(next, i), k), top);
@@ -541,13 +607,13 @@ ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, cons
             NAME(add_exps)(hi, lo, e + added, type, LIMIT(TOGETHER));
     }
     if (next)
-        *next_max = NAME(max_loop)(SKIP(next, i), n - i, NAME(max_across)(top), type);
+        *next_max = NAME(max_loop)(SKIP(next, i), n - i, NAME(max_across)(top), type, 0);
     for (; i < n; i += AT(ROUND)) {         /* the last may have to be filled up: exp(-inf) is 0, and adding 0 changes no bit */
         VECTOR rest[LIMIT(TOGETHER)];
         const void *from = SKIP(x, i);
         if (n - i < AT(ROUND)) {
             NAME(fill)(rest, NAME(minus_infinity)(type), ROUND);
-            memcpy(rest, from, BYTES(n - i));
+            load_part(rest, from, BYTES(n - i));
             from = rest;
         }
         NAME(exp_step)(e + i, from, of, stride, below, &ties, type, ROUND);
@@ -558,49 +624,53 @@ ALWAYS_INLINE ptrdiff_t NAME(exp_loop)(REAL *e, const void *x, ptrdiff_t n, cons
 }
 
 ALWAYS_INLINE ptrdiff_t NAME(exp_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below,
-                                        double *hi, double *lo, int type, const void *next, REAL *next_max)
+                                        double *hi, double *lo, int type, int ahead, const void *next, REAL *next_max)
 {
     f64_vector his[LANE_VECTORS], los[LANE_VECTORS];
     take_lanes(his, hi, type == ITEM_BF16);
     take_lanes(los, lo, 0);
-    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type, next, next_max)
-                           : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type, next, next_max);
+    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type, ahead, next, next_max)
+                           : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type, ahead, next, next_max);
     put_lanes(hi, his, type == ITEM_BF16);
     put_lanes(lo, los, 0);
     return ties;
 }
 
 static ptrdiff_t NAME(exp_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below, double *hi,
-                               double *lo, int type, const void *next, REAL *next_max)
+                               double *lo, int type, int ahead, const void *next, REAL *next_max)
 {
-    FOR_EACH_TYPE(return NAME(exp_typed)(e, x, n, of, stride, below, hi, lo, type, next, next_max))
+    FOR_EACH_TYPE(return NAME(exp_typed)(e, x, n, of, stride, below, hi, lo, type, ahead, next, next_max))
     return 0;
 }
 
 /* The same of a row that is no longer than a part: to the sum's two halves. */
 ALWAYS_INLINE ptrdiff_t NAME(exp_total_typed)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                              int below, double *high, double *low, int type, const void *next,
-                                              REAL *next_max)
+                                              int below, double *high, double *low, int type, int ahead,
+                                              const void *next, REAL *next_max)
 {
     f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
-    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type, next, next_max)
-                           : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type, next, next_max);
+    ptrdiff_t ties = below ? NAME(exp_loop)(e, x, n, of, stride, 1, his, los, type, ahead, next, next_max)
+                           : NAME(exp_loop)(e, x, n, of, stride, 0, his, los, type, ahead, next, next_max);
     NAME(fold_typed)(high, low, his, los, type);
     return ties;
 }
 
 static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int below,
-                                        double *high, double *low, int type, const void *next, REAL *next_max)
+                                        double *high, double *low, int type, int ahead, const void *next, REAL *next_max)
 {
-    FOR_EACH_TYPE(return NAME(exp_total_typed)(e, x, n, of, stride, below, high, low, type, next, next_max))
+    FOR_EACH_TYPE(return NAME(exp_total_typed)(e, x, n, of, stride, below, high, low, type, ahead, next, next_max))
     return 0;
 }
 
 #include "columns_of_real.h"
 #include "short_rows_of_real.h"
 #include "flat_rows_of_real.h"
+#include "dst_rows_of_real.h"
 
 #undef EACH
+#undef EACH_OF_ROUND
+#undef IN_VECTOR
+#undef ASK_FOR_ROUND
 #undef AT
 #undef SPLAT
 #undef CONSTANT
@@ -612,7 +682,12 @@ static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, con
 #undef ROUND
 #undef UNALIGNED
 #undef LOOP
+#undef IF_STREAMED
+#undef FLOW
+#undef FLOW_BEGIN
+#undef FLOW_END
 #undef BELOW
+#undef ASK_AHEAD
 #undef LANES_OF_NEXT
 #undef SUM_NEXT
 #undef REST_OF_NEXT

@@ -1,12 +1,14 @@
 /* Included by loops_of_real.h: the loops over short rows, many in one call.
  *
  * The rows are `pitch` bytes apart. Each is gone through in rounds of LANE_COUNT elements, of which the last is filled up, in
- * the elements' own order. Constants are those of the first row; those of the next are one element further. `ahead` asks for
- * as many rows that follow.
+ * the elements' own order. Constants are those of the first row; those of the next are one element further.
  */
 enum { LIMIT(ROUND_VECTORS) = LANE_COUNT / WIDTH };
 
 #define EACH_OF_ROUND for (int k = 0; k < LIMIT(ROUND_VECTORS); k++)
+#define ASK_FOR_ROUND(x) \
+    if (ahead) \
+        prefetch(SKIP(x, i) + AHEAD_BYTES, BYTES(LANE_COUNT))
 /* How many elements of a row the k-th vector of the round from element i on has. */
 #define IN_VECTOR(k) (n - i - AT(k) < 0 ? 0 : n - i - AT(k) < WIDTH ? n - i - AT(k) : WIDTH)
 
@@ -55,21 +57,24 @@ ALWAYS_INLINE void NAME(store_round)(void *row, const VECTOR *x, ptrdiff_t i, pt
         EACH_OF_ROUND NAME(store_first_typed)(SKIP(row, i + AT(k)), x[k], IN_VECTOR(k), type);
 }
 
+ALWAYS_INLINE void NAME(short_total)(const void *x, ptrdiff_t n, double *high, double *low, int type, int ahead)
+{
+    f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
+    for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
+        VECTOR v[LIMIT(ROUND_VECTORS)];
+        ASK_FOR_ROUND(x);
+        NAME(load_round)(v, x, i, n, SPLAT(0), type);
+        EACH_OF_ROUND NAME(add_to_lanes)(his, los, v[k], k);
+    }
+    NAME(fold_typed)(high, low, his, los, ITEM_REAL);
+}
+
 /* The sum of each row. */
 ALWAYS_INLINE void NAME(sum_rows_typed)(const char *x, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n, int ahead, double *hi,
                                         double *lo, int type)
 {
-    for (ptrdiff_t r = 0; r < rows; r++, x += pitch) {
-        f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
-        if (ahead)
-            prefetch(x + rows * pitch, BYTES(n));
-        for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
-            VECTOR v[LIMIT(ROUND_VECTORS)];
-            NAME(load_round)(v, x, i, n, SPLAT(0), type);
-            EACH_OF_ROUND NAME(add_to_lanes)(his, los, v[k], k);
-        }
-        NAME(fold_typed)(hi + r, lo + r, his, los, ITEM_REAL);
-    }
+    for (ptrdiff_t r = 0; r < rows; r++)
+        NAME(short_total)(x + r * pitch, n, hi + r, lo + r, type, ahead);
 }
 
 static void NAME(sum_rows)(const void *x, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n, int ahead, double *hi, double *lo,
@@ -84,10 +89,9 @@ ALWAYS_INLINE void NAME(max_rows_typed)(REAL *max, const char *x, ptrdiff_t pitc
 {
     for (ptrdiff_t r = 0; r < rows; r++, x += pitch) {
         VECTOR top = SPLAT(-INFINITY);
-        if (ahead)
-            prefetch(x + rows * pitch, BYTES(n));
         for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
             VECTOR v[LIMIT(ROUND_VECTORS)];
+            ASK_FOR_ROUND(x);
             NAME(load_round)(v, x, i, n, SPLAT(-INFINITY), type);
             EACH_OF_ROUND top = NAME(max_vector)(v[k], top);
         }
@@ -136,69 +140,48 @@ static void NAME(exp_rows)(REAL *e, ptrdiff_t room, const void *x, ptrdiff_t pit
     }
 }
 
-/* The results. Neither dst nor the sum of diff_dst may be extreme: whether a dst is. */
-ALWAYS_INLINE int NAME(dst_rows_typed)(char *y, ptrdiff_t y_pitch, const char *g, ptrdiff_t g_pitch, const char *x,
-                                       ptrdiff_t x_pitch, ptrdiff_t rows, ptrdiff_t n, int ahead, const REAL *of,
-                                       ptrdiff_t stride, int type)
-{
-    VECTOR top = SPLAT(LIMIT(DST_LO));
-    for (ptrdiff_t r = 0; r < rows; r++, y += y_pitch, g += g_pitch, x += x_pitch, of++) {
-        if (ahead)
-            prefetch(x + rows * x_pitch, BYTES(n));
-        for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
-            VECTOR u[LIMIT(ROUND_VECTORS)], v[LIMIT(ROUND_VECTORS)];
-            NAME(load_round)(u, g, i, n, SPLAT(0), type);
-            NAME(load_round)(v, x, i, n, SPLAT(0), type);
-            EACH_OF_ROUND NAME(dst_step)(u + k, u + k, v + k, NEIGHBOURS, of, stride, ROW, ITEM_REAL, &top, 1);
-            NAME(store_round)(y, u, i, n, type);
-        }
-    }
-    return any((u64_vector)(top > SPLAT(LIMIT(DST_HI))));
-}
-
-static int NAME(dst_rows)(void *y, ptrdiff_t y_pitch, const void *g, ptrdiff_t g_pitch, const void *x, ptrdiff_t x_pitch,
-                          ptrdiff_t rows, ptrdiff_t n, int ahead, const REAL *of, ptrdiff_t stride, int type)
-{
-    FOR_EACH_TYPE(return NAME(dst_rows_typed)(y, y_pitch, g, g_pitch, x, x_pitch, rows, n, ahead, of, stride, type))
-    return 0;
-}
-
 ALWAYS_INLINE void NAME(of_exp_rows_typed)(char *y, ptrdiff_t y_pitch, const char *g, ptrdiff_t g_pitch, const REAL *e,
                                            ptrdiff_t room, ptrdiff_t rows, ptrdiff_t n, const REAL *of, ptrdiff_t stride,
-                                           int type)
+                                           Stream *stream, int type)
 {
-    for (ptrdiff_t r = 0; r < rows; r++, y += y_pitch, g += g_pitch, e += room, of++)
+    for (ptrdiff_t r = 0; r < rows; r++, y += y_pitch, g += g_pitch, e += room, of++) {
+        char *to = stream ? stream_at(stream) : y;
         for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
             VECTOR u[LIMIT(ROUND_VECTORS)];
             NAME(load_round)(u, g, i, n, SPLAT(0), type);
             EACH_OF_ROUND NAME(of_exp_step)(u + k, u + k, e + i + AT(k), NEIGHBOURS, of, stride, ROW, ITEM_REAL, 1);
-            NAME(store_round)(y, u, i, n, type);
+            NAME(store_round)(to, u, i, n, type);
         }
+        if (stream)
+            stream_row(stream, BYTES(n), y + y_pitch);
+    }
 }
 
 static void NAME(of_exp_rows)(void *y, ptrdiff_t y_pitch, const void *g, ptrdiff_t g_pitch, const REAL *e, ptrdiff_t room,
-                              ptrdiff_t rows, ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
+                              ptrdiff_t rows, ptrdiff_t n, const REAL *of, ptrdiff_t stride, Stream *stream, int type)
 {
-    FOR_EACH_TYPE(NAME(of_exp_rows_typed)(y, y_pitch, g, g_pitch, e, room, rows, n, of, stride, type))
+    FOR_EACH_TYPE(NAME(of_exp_rows_typed)(y, y_pitch, g, g_pitch, e, room, rows, n, of, stride, stream, type))
 }
 
 ALWAYS_INLINE void NAME(forward_rows_typed)(char *y, ptrdiff_t y_pitch, const char *x, ptrdiff_t x_pitch, ptrdiff_t rows,
-                                            ptrdiff_t n, const REAL *of, ptrdiff_t stride, int type)
+                                            ptrdiff_t n, const REAL *of, ptrdiff_t stride, Stream *stream, int type)
 {
-    for (ptrdiff_t r = 0; r < rows; r++, y += y_pitch, x += x_pitch, of++)
+    for (ptrdiff_t r = 0; r < rows; r++, y += y_pitch, x += x_pitch, of++) {
+        char *to = stream ? stream_at(stream) : y;
         for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
             VECTOR u[LIMIT(ROUND_VECTORS)];
             NAME(load_round)(u, x, i, n, SPLAT(0), type);
             EACH_OF_ROUND NAME(forward_step)(u + k, u + k, NEIGHBOURS, of, stride, ROW, ITEM_REAL, 1);
-            NAME(store_round)(y, u, i, n, type);
+            NAME(store_round)(to, u, i, n, type);
         }
+        if (stream)
+            stream_row(stream, BYTES(n), y + y_pitch);
+    }
 }
 
 static void NAME(forward_rows)(void *y, ptrdiff_t y_pitch, const void *x, ptrdiff_t x_pitch, ptrdiff_t rows, ptrdiff_t n,
-                               const REAL *of, ptrdiff_t stride, int type)
+                               const REAL *of, ptrdiff_t stride, Stream *stream, int type)
 {
-    FOR_EACH_TYPE(NAME(forward_rows_typed)(y, y_pitch, x, x_pitch, rows, n, of, stride, type))
+    FOR_EACH_TYPE(NAME(forward_rows_typed)(y, y_pitch, x, x_pitch, rows, n, of, stride, stream, type))
 }
 
-#undef EACH_OF_ROUND
-#undef IN_VECTOR

@@ -455,6 +455,32 @@ FIRST(f16, f16, f32_vector, load_f16, store_f16)
 #undef FIRST
 #endif
 
+/* So many bytes, fewer than `vectors` hold, after which those stay what they are; and the way back. */
+static inline void load_part(void *vectors, const void *from, ptrdiff_t bytes)
+{
+#if defined(ON_AVX512)
+    for (ptrdiff_t i = 0; i < bytes; i += VECTOR_BYTES) {
+        __mmask64 mask = bytes - i < VECTOR_BYTES ? ((__mmask64)1 << (bytes - i)) - 1 : ~(__mmask64)0;
+        __m512i *to = (__m512i *)((char *)vectors + i);
+        _mm512_storeu_si512(to, _mm512_mask_loadu_epi8(_mm512_loadu_si512(to), mask, (const char *)from + i));
+    }
+#else
+    memcpy(vectors, from, bytes);
+#endif
+}
+
+static inline void store_part(void *to, const void *vectors, ptrdiff_t bytes)
+{
+#if defined(ON_AVX512)
+    for (ptrdiff_t i = 0; i < bytes; i += VECTOR_BYTES) {
+        __mmask64 mask = bytes - i < VECTOR_BYTES ? ((__mmask64)1 << (bytes - i)) - 1 : ~(__mmask64)0;
+        _mm512_mask_storeu_epi8((char *)to + i, mask, _mm512_loadu_si512((const char *)vectors + i));
+    }
+#else
+    memcpy(to, vectors, bytes);
+#endif
+}
+
 #undef PICK
 
 #endif
