@@ -17,7 +17,7 @@ console = Console() if Console().is_terminal else Console(width=_WIDTH)
 
 def run(options):
     if options.from_json:
-        show(json.loads(Path(options.from_json).read_text()), options)
+        show(_earlier(options.from_json), options)
         return
     if options.list:
         for cell in cases.select(options.only, options.quick):
@@ -31,11 +31,33 @@ def run(options):
 
 def show(results, options):
     report.show(results, console, options.all)
+    if options.markdown:
+        from benchmarks import markdown
+
+        for dtype in cases.DTYPES:
+            if chosen := [cell for cell in results["cells"] if cell["dtype"] == dtype]:
+                console.print(f"\n{dtype}\n\n{markdown.table(chosen)}\n\n{markdown.behind(chosen)}", soft_wrap=True)
     if options.picture:
         from benchmarks import plot
 
         plot.draw(results, options.picture)
         console.print(f"picture: {options.picture}")
+
+
+def _earlier(paths):
+    """What several runs measured, as one: a cell from that in which other programs had least of the machine."""
+    runs = []
+    for path in paths:
+        try:
+            runs.append(json.loads(Path(path).read_text()))
+            runs[-1]["cells"][0]["others"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise SystemExit(f"{path} is nothing that --json has written: {error!r}") from None
+    cells = {}
+    for cell in sorted((cell for run in runs for cell in run["cells"]), key=lambda cell: cell["others"]):
+        cells.setdefault(cell["name"], cell)
+    names = [cell.name for cell in cases.select()]
+    return runs[0] | {"cells": sorted(cells.values(), key=lambda cell: names.index(cell["name"]))}
 
 
 def _alone(options):

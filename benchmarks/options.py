@@ -25,11 +25,17 @@ def parse(arguments=None):
         help="measure each contender's peak extra memory",
     )
     parser.add_argument("--all", action="store_true", help="show every rival's ratio, not the strongest one's alone")
+    parser.add_argument("--markdown", action="store_true", help="README's table of each dtype besides")
     parser.add_argument("--json", metavar="FILE", help="write all that was measured")
     parser.add_argument("--picture", metavar="FILE", help="write a PNG")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--list", action="store_true", help="print the cells' names")
-    mode.add_argument("--from-json", metavar="FILE", help="tables and picture from an earlier --json; no timing")
+    mode.add_argument(
+        "--from-json",
+        nargs="+",
+        metavar="FILE",
+        help="tables and picture from earlier --json, of each cell the least disturbed; no timing",
+    )
     mode.add_argument("--scaling", action="store_true", help="fastlsm alone: the threads' gain, in the caches")
     mode.add_argument("--loaded", action="store_true", help="fastlsm alone: beside busy processes")
     mode.add_argument("--linear", action="store_true", help="fastlsm alone: time per element, 1e5 to 1e9 elements")

@@ -100,6 +100,8 @@ cdef extern from "lanes.h" nogil:
     void clear_lanes(double* lanes) noexcept
     void fold_row_f32(double* hi, double* lo) noexcept
     void fold_row_f64(double* hi, double* lo) noexcept
+
+cdef extern from "column_lanes.h" nogil:
     void add_rows_f32(
         double* hi, double* lo, const void* x, Py_ssize_t rows, Py_ssize_t pitch, int type) noexcept
     void add_rows_f64(
@@ -157,8 +159,8 @@ cdef extern from "loops.h" nogil:
     double exp_one_f64(double x, double shift, double magic, double lo) noexcept
     void forward_row_f32(void* y, const void* x, Py_ssize_t n, const float* of, Py_ssize_t stride, int type, bint ahead,
                          Stream* stream) noexcept
-    void forward_row_f64(void* y, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type, bint ahead,
-                         Stream* stream) noexcept
+    void forward_row_f64(void* y, const void* x, Py_ssize_t n, const double* of, Py_ssize_t stride, int type,
+                         bint ahead, Stream* stream) noexcept
     void backward_of_exp_row_f32(
         void* y, const void* g, const float* e, Py_ssize_t n, const float* of, Py_ssize_t stride, int type,
         bint ahead, Stream* stream, const void* next, double* next_hi, double* next_lo) noexcept

@@ -6,6 +6,7 @@
 #ifndef FASTLSM_LOOPS_H
 #define FASTLSM_LOOPS_H
 
+#include "column_lanes.h"
 #include "lanes.h"
 #include "traffic.h"
 #include "vexp.h"

@@ -60,7 +60,8 @@ ALWAYS_INLINE void NAME(store_round)(void *row, const VECTOR *x, ptrdiff_t i, pt
 ALWAYS_INLINE void NAME(short_total)(const void *x, ptrdiff_t n, double *high, double *low, int type, int ahead)
 {
     f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
-    for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
+    ptrdiff_t i = type == ITEM_REAL ? NAME(sum_loop)(x, n, his, los, type, ahead) : 0;
+    for (; i < n; i += LANE_COUNT) {
         VECTOR v[LIMIT(ROUND_VECTORS)];
         ASK_FOR_ROUND(x);
         NAME(load_round)(v, x, i, n, SPLAT(0), type);
@@ -115,7 +116,12 @@ ALWAYS_INLINE void NAME(exp_rows_typed)(REAL *e, ptrdiff_t room, const char *x, 
     for (ptrdiff_t r = 0; r < rows; r++, x += pitch, e += room, of++) {
         f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
         BITS at_max = {0};
-        for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
+        ptrdiff_t i = 0;
+        for (; type != ITEM_BF16 && i + LIMIT(STEP) <= n; i += LIMIT(STEP)) {
+            NAME(exp_step)(e + i, SKIP(x, i), of, stride, below, &at_max, type, LIMIT(TOGETHER));
+            NAME(add_exps)(his, los, e + i, ITEM_REAL, LIMIT(TOGETHER));
+        }
+        for (; i < n; i += LANE_COUNT) {
             VECTOR v[LIMIT(ROUND_VECTORS)], y[LIMIT(ROUND_VECTORS)];
             NAME(load_round)(v, x, i, n, SPLAT(-INFINITY), type);
             EACH_OF_ROUND NAME(exp_vectors)(y + k, v + k, 0, of, stride, way, ITEM_REAL, 1);

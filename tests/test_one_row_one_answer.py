@@ -235,12 +235,22 @@ def test_columns_that_are_computed_on_where_they_lie(isa, form, dtype, n, inner,
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("n", [3, 64, 900, 40_000])
+@pytest.mark.parametrize("n", [3, 64, 100, 900, 40_000])
 def test_rows_past_the_caches(isa, dtype, n, rng):
+    """As rows in the caches; to lines of memory that begin elsewhere than rows, with gaps, in place, and out of range."""
     outer = -(-FAR // (n * dtype.itemsize))
     g, x = rng.standard_normal((2, outer, n), np.float32).astype(dtype)
+    x[::1001, ::7] += dtype.type(50)
+    if dtype != np.float16:
+        g[500::1001] *= dtype.type(1e200 if dtype == np.float64 else 1e25)
+    rows = max(1, (1 << 17) // (n * dtype.itemsize))
+    odd = np.empty(outer * n + 1, dtype)[1:].reshape(outer, n)
+    padded = np.empty((outer, n + 3), dtype)[:, :n]
     for call in FORMS.values():
-        result = call(g, x, 1)
-        assert result.nbytes >= FAR
-        for part in (slice(0, 67), slice(outer // 2, outer // 2 + 67), slice(-67, None)):
-            assert bits(result[part]) == bits(call(g[part], x[part], 1))
+        expected = np.concatenate([call(g[i : i + rows], x[i : i + rows], 1) for i in range(0, outer, rows)])
+        for out in (None, odd, padded):
+            assert bits(call(g, x, 1, out=out)) == bits(expected)
+        for place in (0, 1):
+            operands = [g.copy(), x.copy()]
+            call(*operands, 1, out=operands[place])
+            assert bits(operands[place]) == bits(expected)
