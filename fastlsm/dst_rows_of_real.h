@@ -63,9 +63,15 @@ ALWAYS_INLINE void NAME(dst_rows_typed)(char *y, ptrdiff_t y_pitch, const char *
             else
                 extreme |= NAME(dst_loop)(to + r * to_pitch, g + r * g_pitch, x + r * x_pitch, n, of + r, batch, type, ahead,
                                           stream, next, his, los);
+            if (stream)
+                stream_row(stream, 0, y + (r + 1) * y_pitch);
         }
+        if (extreme && stream)
+            stream_close(stream);
         for (ptrdiff_t r = 0; extreme && r < count; r++)
-            NAME(mend_streamed_dst)(to + r * to_pitch, g + r * g_pitch, x + r * x_pitch, n, hi[r], lo[r], stream, type);
+            NAME(mend_dst)(to + r * to_pitch, g + r * g_pitch, x + r * x_pitch, n, hi + r, lo + r, 0, type);
+        if (extreme && stream)
+            stream_begin(stream, y + count * y_pitch);
         if (in_turns) {
             NAME(fold_row)(his, los);
             hi[0] = his[0];
@@ -76,8 +82,6 @@ ALWAYS_INLINE void NAME(dst_rows_typed)(char *y, ptrdiff_t y_pitch, const char *
                 stream_copy(y + r * y_pitch, stage + r * BYTES(n), BYTES(n));
             else
                 memcpy(y + r * y_pitch, stage + r * BYTES(n), BYTES(n));
-        if (stream)
-            stream_row(stream, 0, y + y_pitch);
         y += count * y_pitch, g += count * g_pitch, x += count * x_pitch;
     }
     if (stream)
@@ -89,9 +93,10 @@ ALWAYS_INLINE void NAME(dst_rows_typed)(char *y, ptrdiff_t y_pitch, const char *
 static void NAME(dst_rows)(void *y, ptrdiff_t y_pitch, const void *g, ptrdiff_t g_pitch, const void *x, ptrdiff_t x_pitch,
                            ptrdiff_t rows, ptrdiff_t n, void *stage, int ahead, int streamed, int type)
 {
-    if (ahead || n >= BATCH_BELOW) {
+    /* From afar, larger elements are waited for longer than a row's constants take. */
+    if (n >= BATCH_BELOW || (ahead && type == ITEM_REAL)) {
         FOR_EACH_TYPE(NAME(dst_rows_typed)(y, y_pitch, g, g_pitch, x, x_pitch, rows, n, stage, ahead, streamed, type, 1))
     } else {
-        FOR_EACH_TYPE(NAME(dst_rows_typed)(y, y_pitch, g, g_pitch, x, x_pitch, rows, n, stage, 0, 0, type, BATCH))
+        FOR_EACH_TYPE(NAME(dst_rows_typed)(y, y_pitch, g, g_pitch, x, x_pitch, rows, n, stage, ahead, streamed, type, BATCH))
     }
 }

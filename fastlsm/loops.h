@@ -19,7 +19,7 @@ enum constant {
 };
 
 enum { MANY_COLUMNS = 4096 };       /* bytes of one constant of each */
-enum { BATCH = 16, BATCH_BELOW = 128 };     /* rows of the dst form that are done together, if near and shorter than that */
+enum { BATCH = 16, BATCH_BELOW = 128 };     /* rows of the dst form that are done together, if shorter than that */
 enum { AHEAD_BYTES = 2048 };        /* that rows are asked for ahead of their use, if they come from afar */
 
 /* How the vectors that go through a step together lie. */

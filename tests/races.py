@@ -8,10 +8,10 @@ import numpy as np
 import fastlsm
 from fastlsm import _threads
 
-# Rows together and one at a time, short ones, one long row, columns near and far; enough elements for two threads.
+# Rows together and one at a time, short ones, one long row, far ones; columns near and far; enough for two threads.
 PROBLEMS = [
     ((300, 1000), 1), ((40, 5000), 1), ((5000, 64), 1), ((40_000, 10), 1), ((1, 200_000), 1),
-    ((300, 1000), 0), ((20, 33, 400), 1), ((21, 300_000), 0),
+    ((70_001, 61), 1), ((300, 1000), 0), ((20, 33, 400), 1), ((21, 300_000), 0),
 ]  # fmt: skip
 
 
