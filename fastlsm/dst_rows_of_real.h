@@ -1,6 +1,7 @@
 /* Included by loops_of_real.h: the dst form of rows that can be computed on where they lie.
  *
- * One row after the other, from its sum to its results: while a processor computes one, it sees the next, and reads it.
+ * One row after the other, or some short ones, from sums to results: while a processor computes one, it sees the next, and
+ * reads it.
  */
 
 /* A row that is some vectors long: what is in no whole one is in one with a mask. */
