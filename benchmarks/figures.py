@@ -1,6 +1,6 @@
 """Figures from a measured cell: ratios to the rivals and fractions of the bus. Shared by the tables and the picture."""
 
-from math import prod
+from statistics import geometric_mean
 
 from benchmarks.goals import BUS_ONLY_PAST_THE_CACHES
 from benchmarks.race import paired_ratio
@@ -45,4 +45,4 @@ def bus_fraction_of_group(cells, machine):
         if cell["group"] not in BUS_ONLY_PAST_THE_CACHES or cell["bytes"] > last_level
         if (fraction := bus_fraction(cell)) is not None
     ]
-    return prod(fractions) ** (1 / len(fractions)) if fractions else None
+    return geometric_mean(fractions) if fractions else None

@@ -1,6 +1,6 @@
 """README's table, in Markdown: one dtype, beside the libraries, beside Numba and beside the bus."""
 
-from math import prod
+from statistics import geometric_mean
 
 from benchmarks.cases import FORMS
 from benchmarks.figures import bus_fraction, rival_ratios
@@ -21,7 +21,7 @@ def table(cells):
         if all(chosen.values()):
             ratios = [_beside(chosen[form], kind) for kind in (_of_libraries, _of_numba) for form in FORMS]
             fractions = [fraction for cell in chosen["dst"] if (fraction := bus_fraction(cell)) is not None]
-            lines.append([group, *ratios, f"{_mean(fractions):.0%}" if fractions else ""])
+            lines.append([group, *ratios, f"{geometric_mean(fractions):.0%}" if fractions else ""])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -44,8 +44,4 @@ def _of_numba(cell):
 def _beside(cells, kind):
     """The geometric mean and, in brackets, the worst cell."""
     ratios = [ratio for cell in cells if (ratio := kind(cell)) is not None]
-    return f"{_mean(ratios):.2f} ({min(ratios):.2f})" if ratios else ""
-
-
-def _mean(values):
-    return prod(values) ** (1 / len(values))
+    return f"{geometric_mean(ratios):.2f} ({min(ratios):.2f})" if ratios else ""

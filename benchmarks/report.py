@@ -1,6 +1,6 @@
 """Tables of what was measured."""
 
-from math import prod
+from statistics import geometric_mean
 
 from rich.table import Table
 
@@ -137,7 +137,7 @@ def _speed(cells, goal, machine):
 
 def _mean(cells):
     """Geometric, of the ratios to the strongest rival."""
-    return prod(strongest(cell)[1] for cell in cells) ** (1 / len(cells)) if cells else None
+    return geometric_mean(strongest(cell)[1] for cell in cells) if cells else None
 
 
 def _beside(value, goal):

@@ -57,6 +57,7 @@ ALWAYS_INLINE void NAME(store_round)(void *row, const VECTOR *x, ptrdiff_t i, pt
         EACH_OF_ROUND NAME(store_first_typed)(SKIP(row, i + AT(k)), x[k], IN_VECTOR(k), type);
 }
 
+/* The sum of a row, in two halves. */
 ALWAYS_INLINE void NAME(short_total)(const void *x, ptrdiff_t n, double *high, double *low, int type, int ahead)
 {
     f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};

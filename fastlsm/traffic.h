@@ -62,6 +62,7 @@ static inline void stream_line(char *to, const char *from)
 #endif
 }
 
+/* Bytes of any number, the whole lines among them past the caches. */
 static inline void stream_copy(void *to, const void *from, size_t bytes)
 {
     char *t = to;
