@@ -78,7 +78,7 @@ cdef extern from "half.h" nogil:
 
 cdef extern from "vectors.h" nogil:
     enum:
-        MASKED_VECTORS, QUICK_PICK
+        MASKED_VECTORS, MASKED_HALVES, QUICK_PICK
     enum:
         ITEM_REAL, ITEM_BF16, ITEM_F16
     void f32_from_f16_block(float*, const f16*, Py_ssize_t) noexcept
@@ -1262,6 +1262,11 @@ cdef void some_dst_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, Wo
         count -= evenly
 
 
+cdef inline bint ends_are_quick(const Problem* p) noexcept nogil:
+    """Whether the end of a short row goes into a vector as quickly as the rest of it."""
+    return MASKED_HALVES or MASKED_VECTORS and (p.type == ITEM_REAL or p.n % LANES == 0)
+
+
 cdef bint some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint reduced, Py_ssize_t next_count,
                     Workspace* w, const real* like) noexcept nogil:
     """`count` short rows that can be computed on where they lie. Whether the `next_count` after them are reduced."""
@@ -1270,7 +1275,7 @@ cdef bint some_rows(const Problem* p, Py_ssize_t first, Py_ssize_t count, bint r
     cdef bint in_double = sizeof(real) == sizeof(double)
     cdef bint apart = first % p.outer + count > p.outer         # not the same distance from each to the next
     cdef bint flat = p.flat and not apart
-    cdef bint few = MASKED_VECTORS and p.n < (SHORT_ROW // 2 if in_double else 2 * SHORT_ROW) and not apart
+    cdef bint few = p.n < (SHORT_ROW // 2 if in_double else 2 * SHORT_ROW) and ends_are_quick(p) and not apart
     cdef bint dst = p.form == BACKWARD_DST, over_itself = p.out.data == p.src.data or p.out.data == p.diff_dst.data
     cdef bint direct = not over_itself and not (flat and p.form == BACKWARD_SRC and p.out.far)
     cdef Stream flow
@@ -2021,10 +2026,10 @@ cdef int walk(Problem* p, int threads) except -1:
     p.type = item_type(&p.out) if adjacent and native else ITEM_REAL
     if not (adjacent and native):
         turned_row = SHORT_ROW
-    elif MASKED_VECTORS:
+    elif MASKED_HALVES:
         turned_row = (12 if in_double else 8) if p.form == BACKWARD_DST else 24
     else:
-        turned_row = FLAT_ROW if p.form == BACKWARD_DST else SHORT_ROW
+        turned_row = FLAT_ROW if p.form == BACKWARD_DST or ends_are_quick(p) else SHORT_ROW
         if in_double:                       # fewer go into a vector
             turned_row //= 2
         elif p.type != ITEM_REAL:           # rows compute on them as they are
@@ -2032,7 +2037,7 @@ cdef int walk(Problem* p, int threads) except -1:
     cdef Py_ssize_t apart_evenly = p.outer if p.inner == 1 else p.inner     # rows, each as far from the one before it
     p.flat = (
         QUICK_PICK and adjacent and native and count >= FEW_COLUMNS
-        and p.n <= (FLAT_ROW if in_double or not MASKED_VECTORS else 31)
+        and p.n <= (FLAT_ROW if in_double or not MASKED_HALVES else 31)
         and (apart_evenly == count or apart_evenly * p.n >= 8 * FLAT_TOGETHER)
     )
     for op in operands:

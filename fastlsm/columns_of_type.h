@@ -92,7 +92,7 @@ ALWAYS_INLINE void TYPED(exp_step)(REAL *e, const void *x, Pitches pitch, const 
 {
     const int type = TYPE;
     VECTOR y[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(y, x, pitch.x, of, stride, way, type, count);
+    NAME(exp_vectors)(y, x, pitch.x, of, stride, way, below, type, count);
     if (below)
         EACH {
             REAL *to = ties + (way == DOWN ? 0 : AT(k));

@@ -119,12 +119,14 @@ static inline void fold_row_f32(double *hi, double *lo)
 #undef FOLD
 }
 
-/* The same of lanes in registers. */
+/* The same of lanes in registers, where vectors must have numbers that the compiler knows. */
 static inline double fold_vectors(f64_vector *sums)
 {
-    for (int step = LANE_VECTORS / 2; step; step /= 2)
-        for (int k = 0; k < step; k++)
-            sums[k] += sums[k + step];
+#define FOLD(step) \
+    for (int k = 0; k < (step) && (step) < LANE_VECTORS; k++) \
+        sums[k] += sums[k + (step)];
+    TREE(FOLD)
+#undef FOLD
     return sum_across_f64(sums[0]);
 }
 

@@ -256,21 +256,30 @@ static void NAME(sum_row)(const void *x, ptrdiff_t n, double *hi, double *lo, in
     EACH r[k] = t[k] - magic; \
     EACH x[k] = NAME(fma_vector)(r[k], SPLAT(-LIMIT(LN_2_HIGH)), x[k]);
 
-/* exp(x - shift) * 2^-K of `count` vectors, see vexp.h. */
+/* exp(x - shift) * 2^-K of `count` vectors, see vexp.h; a `rough` one is enough where a logarithm follows. */
 ALWAYS_INLINE void NAME(exp_vectors)(VECTOR *y, const void *from, ptrdiff_t pitch, const REAL *of, ptrdiff_t stride, int way,
-                                     int type, int count)
+                                     int rough, int type, int count)
 {
     VECTOR x[LIMIT(TOGETHER)], t[LIMIT(TOGETHER)], r[LIMIT(TOGETHER)], q[LIMIT(TOGETHER)], low[LIMIT(TOGETHER)];
     EACH x[k] = NAME(max_vector)(CONSTANT(OF_EXP_LO, k), LOAD_APART(from, k, pitch) - CONSTANT(OF_SHIFT, k));
     REDUCE(CONSTANT(OF_MAGIC, k))
-    EACH low[k] = r[k] * SPLAT(-LIMIT(LN_2_LOW));
-    EACH r[k] = x[k] + low[k];
+    if (rough) {
+        EACH r[k] = NAME(fma_vector)(r[k], SPLAT(-LIMIT(LN_2_LOW)), x[k]);
+    } else {
+        EACH low[k] = r[k] * SPLAT(-LIMIT(LN_2_LOW));
+        EACH r[k] = x[k] + low[k];
+    }
 #define FIRST(i, c) EACH q[k] = SPLAT(c);
 #define NEXT(i, c) EACH q[k] = NAME(fma_vector)(q[k], r[k], SPLAT(c));
     LIMIT(EXP_Q)(FIRST, NEXT)
 #undef FIRST
 #undef NEXT
-    EACH y[k] = (REAL)1 + (x[k] + NAME(fma_vector)(r[k] * r[k], q[k], low[k]));
+    if (rough) {
+        EACH q[k] = NAME(fma_vector)(q[k], r[k], SPLAT(1));
+        EACH y[k] = NAME(fma_vector)(q[k], r[k], SPLAT(1));
+    } else {
+        EACH y[k] = (REAL)1 + (x[k] + NAME(fma_vector)(r[k] * r[k], q[k], low[k]));
+    }
     EACH y[k] *= (VECTOR)((BITS)t[k] << MANTISSA);
 }
 
@@ -388,7 +397,7 @@ ALWAYS_INLINE void NAME(src_step)(void *y, const void *g, const void *x, Pitches
                                   int way, int type, int count)
 {
     VECTOR e[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(e, x, pitch.x, of, stride, way, type, count);
+    NAME(exp_vectors)(e, x, pitch.x, of, stride, way, 0, type, count);
     EACH e[k] = NAME(minus_product_vector)(LOAD_APART(g, k, pitch.g), e[k], CONSTANT(OF_FACTOR, k), CONSTANT(OF_FACTOR_LOW, k));
     NAME(store_typed)(y, pitch.y, e, way, type, count);
 }
@@ -570,7 +579,7 @@ ALWAYS_INLINE void NAME(exp_step)(REAL *e, const void *x, const REAL *of, ptrdif
 {
     const int way = ROW;
     VECTOR y[LIMIT(TOGETHER)];
-    NAME(exp_vectors)(y, x, 0, of, stride, way, type, count);
+    NAME(exp_vectors)(y, x, 0, of, stride, way, below, type, count);
     if (below)
         EACH y[k] = NAME(below)(y[k], LOAD(x, k), CONSTANT(OF_MAX, k), ties);
     EACH NAME(store)(e + AT(k), y[k]);
@@ -670,6 +679,7 @@ static ptrdiff_t NAME(exp_total_of_row)(REAL *e, const void *x, ptrdiff_t n, con
 #undef EACH
 #undef EACH_OF_ROUND
 #undef IN_VECTOR
+#undef IN_ORDER
 #undef ASK_FOR_ROUND
 #undef AT
 #undef SPLAT

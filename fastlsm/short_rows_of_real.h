@@ -12,6 +12,8 @@ enum { LIMIT(ROUND_VECTORS) = LANE_COUNT / WIDTH };
 /* How many elements of a row the k-th vector of the round from element i on has. */
 #define IN_VECTOR(k) (n - i - AT(k) < 0 ? 0 : n - i - AT(k) < WIDTH ? n - i - AT(k) : WIDTH)
 
+#define IN_ORDER (type == ITEM_BF16 ? ITEM_BF16_IN_ORDER : type)
+
 ALWAYS_INLINE VECTOR NAME(load_first_typed)(const void *at, ptrdiff_t count, VECTOR fill, int type)
 {
 #if MANTISSA == 23
@@ -118,19 +120,17 @@ ALWAYS_INLINE void NAME(exp_rows_typed)(REAL *e, ptrdiff_t room, const char *x, 
         f64_vector his[LANE_VECTORS] = {{0}}, los[LANE_VECTORS] = {{0}};
         BITS at_max = {0};
         ptrdiff_t i = 0;
-        for (; type != ITEM_BF16 && i + LIMIT(STEP) <= n; i += LIMIT(STEP)) {
-            NAME(exp_step)(e + i, SKIP(x, i), of, stride, below, &at_max, type, LIMIT(TOGETHER));
-            NAME(add_exps)(his, los, e + i, ITEM_REAL, LIMIT(TOGETHER));
-        }
+        for (; i + LIMIT(STEP) <= n; i += LIMIT(STEP))
+            NAME(exp_step)(e + i, SKIP(x, i), of, stride, below, &at_max, IN_ORDER, LIMIT(TOGETHER));
         for (; i < n; i += LANE_COUNT) {
             VECTOR v[LIMIT(ROUND_VECTORS)], y[LIMIT(ROUND_VECTORS)];
             NAME(load_round)(v, x, i, n, SPLAT(-INFINITY), type);
-            EACH_OF_ROUND NAME(exp_vectors)(y + k, v + k, 0, of, stride, way, ITEM_REAL, 1);
+            EACH_OF_ROUND NAME(exp_vectors)(y + k, v + k, 0, of, stride, way, below, ITEM_REAL, 1);
             if (below)
                 EACH_OF_ROUND y[k] = NAME(below)(y[k], v[k], CONSTANT(OF_MAX, k), &at_max);
             EACH_OF_ROUND NAME(store)(e + i + AT(k), y[k]);
-            NAME(add_exps)(his, los, e + i, ITEM_REAL, LIMIT(ROUND_VECTORS));
         }
+        NAME(sum_loop)(e, room, his, los, ITEM_REAL, 0);
         NAME(fold_typed)(hi + r, lo + r, his, los, ITEM_REAL);
         if (below)
             ties[r] = (double)(int64_t)BITS_NAME(sum_across)(at_max);
@@ -153,7 +153,10 @@ ALWAYS_INLINE void NAME(of_exp_rows_typed)(char *y, ptrdiff_t y_pitch, const cha
 {
     for (ptrdiff_t r = 0; r < rows; r++, y += y_pitch, g += g_pitch, e += room, of++) {
         char *to = stream ? stream_at(stream) : y;
-        for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
+        ptrdiff_t i = 0;
+        for (; i + LANE_COUNT <= n; i += LANE_COUNT)
+            NAME(of_exp_step)(SKIP(to, i), SKIP(g, i), e + i, NEIGHBOURS, of, stride, ROW, IN_ORDER, LIMIT(ROUND_VECTORS));
+        if (i < n) {
             VECTOR u[LIMIT(ROUND_VECTORS)];
             NAME(load_round)(u, g, i, n, SPLAT(0), type);
             EACH_OF_ROUND NAME(of_exp_step)(u + k, u + k, e + i + AT(k), NEIGHBOURS, of, stride, ROW, ITEM_REAL, 1);
@@ -175,7 +178,10 @@ ALWAYS_INLINE void NAME(forward_rows_typed)(char *y, ptrdiff_t y_pitch, const ch
 {
     for (ptrdiff_t r = 0; r < rows; r++, y += y_pitch, x += x_pitch, of++) {
         char *to = stream ? stream_at(stream) : y;
-        for (ptrdiff_t i = 0; i < n; i += LANE_COUNT) {
+        ptrdiff_t i = 0;
+        for (; i + LANE_COUNT <= n; i += LANE_COUNT)
+            NAME(forward_step)(SKIP(to, i), SKIP(x, i), NEIGHBOURS, of, stride, ROW, IN_ORDER, LIMIT(ROUND_VECTORS));
+        if (i < n) {
             VECTOR u[LIMIT(ROUND_VECTORS)];
             NAME(load_round)(u, x, i, n, SPLAT(0), type);
             EACH_OF_ROUND NAME(forward_step)(u + k, u + k, NEIGHBOURS, of, stride, ROW, ITEM_REAL, 1);

@@ -134,6 +134,30 @@ static inline float max_across_f32(f32_vector x) { return _mm512_reduce_max_ps(x
 static inline double max_across_f64(f64_vector x) { return _mm512_reduce_max_pd(x); }
 static inline uint32_t sum_across_u32(u32_vector x) { return (uint32_t)_mm512_reduce_add_epi32((__m512i)x); }
 static inline uint64_t sum_across_u64(u64_vector x) { return (uint64_t)_mm512_reduce_add_epi64((__m512i)x); }
+#elif defined(ON_AVX2)
+static inline double sum_across_f64(f64_vector x)
+{
+    __m128d a = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a)));
+}
+static inline float max_across_f32(f32_vector x)
+{
+    __m128 a = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    a = _mm_max_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_max_ss(a, _mm_movehdup_ps(a)));
+}
+static inline double max_across_f64(f64_vector x)
+{
+    __m128d a = _mm_max_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(a, _mm_unpackhi_pd(a, a)));
+}
+static inline uint64_t sum_across_u64(u64_vector x) { return x[0] + x[1] + x[2] + x[3]; }
+static inline uint32_t sum_across_u32(u32_vector x)
+{
+    __m128i a = _mm_add_epi32(_mm256_castsi256_si128((__m256i)x), _mm256_extracti128_si256((__m256i)x, 1));
+    a = _mm_add_epi32(a, _mm_unpackhi_epi64(a, a));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32(a, 1)));
+}
 #else
 ACROSS(sum_across_f64, f64_vector, SUM)
 ACROSS(max_across_f32, f32_vector, MAX)
@@ -150,6 +174,8 @@ static inline int any(u64_vector mask)
 {
 #if defined(ON_AVX512)
     return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(ON_AVX2)
+    return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
 #else
     uint64_t of[VECTOR_BYTES / 8], found = 0;
     memcpy(of, &mask, sizeof of);
@@ -381,8 +407,9 @@ static inline f64_vector pick_f64(f64_vector table, u64_vector index)
 #endif
 }
 
-/* The first `count` elements of a vector; where there are none, those of `fill`. Quick where there are masks for it. */
-enum { MASKED_VECTORS = VECTOR_BYTES == 64 };
+/* The first `count` elements of a vector; where there are none, those of `fill`. Quick where there are masks for it, of 32
+ * and 64 bits or of 16 as well. */
+enum { MASKED_VECTORS = VECTOR_BYTES >= 32, MASKED_HALVES = VECTOR_BYTES == 64 };
 
 #if defined(ON_AVX512)
 static inline __mmask16 first(ptrdiff_t count) { return (__mmask16)((1u << count) - 1); }
@@ -448,8 +475,38 @@ static inline void store_first_f16(f16 *at, f32_vector x, ptrdiff_t count)
         store(whole, x); \
         memcpy(at, whole, count * sizeof(real)); \
     }
+#if defined(ON_AVX2)
+static inline __m256i first(ptrdiff_t count, size_t itemsize)
+{
+    static const int32_t bits[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+    return _mm256_loadu_si256((const __m256i *)(bits + 8 - count * (ptrdiff_t)(itemsize / sizeof bits[0])));
+}
+
+static inline f32_vector load_first_f32(const float *at, ptrdiff_t count, f32_vector fill)
+{
+    __m256i mask = first(count, sizeof at[0]);
+    return _mm256_blendv_ps(fill, _mm256_maskload_ps(at, mask), (__m256)mask);
+}
+
+static inline f64_vector load_first_f64(const double *at, ptrdiff_t count, f64_vector fill)
+{
+    __m256i mask = first(count, sizeof at[0]);
+    return _mm256_blendv_pd(fill, _mm256_maskload_pd(at, mask), (__m256d)mask);
+}
+
+static inline void store_first_f32(float *at, f32_vector x, ptrdiff_t count)
+{
+    _mm256_maskstore_ps(at, first(count, sizeof at[0]), x);
+}
+
+static inline void store_first_f64(double *at, f64_vector x, ptrdiff_t count)
+{
+    _mm256_maskstore_pd(at, first(count, sizeof at[0]), x);
+}
+#else
 FIRST(f32, float, f32_vector, load_f32, store_f32)
 FIRST(f64, double, f64_vector, load_f64, store_f64)
+#endif
 FIRST(bf16, bf16, f32_vector, f32_from_bf16_vector, bf16_from_f32_vector)
 FIRST(f16, f16, f32_vector, load_f16, store_f16)
 #undef FIRST
