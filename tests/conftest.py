@@ -25,7 +25,7 @@ def kernels_of(level):
     return importlib.import_module(f"fastlsm._kernels_{level}")
 
 
-@pytest.fixture(scope="module", params=LEVELS)
+@pytest.fixture(scope="class", params=LEVELS)  # for a function, its end; Hypothesis refuses what is called "function"
 def isa(request):
     """Runs the test with the kernels of each level in turn."""
     with pytest.MonkeyPatch.context() as patch:

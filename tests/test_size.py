@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
+from conftest import LEVELS
 from reference import BOUND, DTYPES, bfloat16
 
 import fastlsm
@@ -161,8 +162,9 @@ def expected_at(index, form, shape, axis, pokes, number):
     return g - product, np.maximum(np.maximum(np.abs(g), np.abs(product)), np.abs(g - product))
 
 
+@pytest.mark.parametrize("isa", LEVELS[:1], indirect=True)  # the baseline takes minutes
 @pytest.mark.parametrize(("count", "shape", "form", "kind"), GIANT, ids=lambda v: None if v in (N, 2 * N) else str(v))
-def test_many_elements(count, shape, form, kind, memory, rng):
+def test_many_elements(isa, count, shape, form, kind, memory, rng):
     dtype = bfloat16 if form == "src" else np.dtype(np.float16)
     shape, axis = SHAPES[shape](count)
     flat = memory(count).view(dtype)
