@@ -83,17 +83,18 @@ cdef extern from "vectors.h" nogil:
         ITEM_REAL, ITEM_BF16, ITEM_F16
     void f32_from_f16_block(float*, const f16*, Py_ssize_t) noexcept
     void f16_from_f32_block(f16*, const float*, Py_ssize_t) noexcept
+    void store_every_second_f32(float*, const float*, Py_ssize_t) noexcept
 
 cdef extern from "vexp.h" nogil:
     const float MAGIC_F32
     const double MAGIC_F64, LN_2
     const int BIAS_F32, BIAS_F64
     double exp_f64_with_tail(double x, double magic, double* tail) noexcept
-    double exp_f64_to_36_bits(double x, double magic) noexcept
+    double exp_f64_for_f32(double x, double magic) noexcept
     double cut_to_f32(double x) noexcept
     double toward_zero_f64(double f, double rest) noexcept
     double log1p_f64(double x, double tail) noexcept
-    double log1p_f64_to_34_bits(double x) noexcept
+    double log1p_f64_for_f32(double x) noexcept
     double product_error(double a, double b, double p) noexcept
 
 cdef extern from "lanes.h" nogil:
@@ -467,6 +468,8 @@ cdef inline void store_items(item* at, const real* x, Py_ssize_t stride, Py_ssiz
             f16_from_f32_block(at, x, n)
         else:
             store_strided(at, x, sizeof(item), n)
+    elif item is float and real is float and stride == 2 * <Py_ssize_t> sizeof(item):
+        store_every_second_f32(<float*> at, <const float*> x, n)
     else:
         store_strided(at, x, stride, n)
 
@@ -638,7 +641,7 @@ cdef inline double exp_at_max(const Row* row, double* tail) noexcept nogil:
 cdef inline double exp_at_max_f32(const Row* row, double sign) noexcept nogil:
     """exp of the maximum, or with sign -1, 1 / exp."""
     cdef double K = MAGIC_F32 + BIAS_F32 - row.magic
-    return exp_f64_to_36_bits(sign * (row.max - row.shift), MAGIC_F64 + BIAS_F64 - sign * K)
+    return exp_f64_for_f32(sign * (row.max - row.shift), MAGIC_F64 + BIAS_F64 - sign * K)
 
 
 cdef inline void finish_backward(Row* row, Sum exps, const real* like) noexcept nogil:
@@ -667,7 +670,7 @@ cdef inline void finish_forward(Row* row, Sum others, double ties, const real* l
     cdef double at_max, tail = 0
     cdef Sum ratio
     if real is float:
-        row.factor = log1p_f64_to_34_bits(others.hi * exp_at_max_f32(row, -1) + (ties - 1))
+        row.factor = log1p_f64_for_f32(others.hi * exp_at_max_f32(row, -1) + (ties - 1))
     else:
         at_max = exp_at_max(row, &tail)
         ratio = add(quotient(others, Sum(at_max, tail)), Sum(ties - 1, 0))

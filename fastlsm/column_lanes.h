@@ -72,8 +72,8 @@ ROWS_TO_LANES(bf16, load_bf16_as_f64, f32_from_bf16)
 ROWS_TO_LANES(f16, load_f16_as_f64, f32_from_f16)
 #undef ROWS_TO_LANES
 
-static inline void rows_to_lanes_f32(double *lanes, ptrdiff_t width, const void *x, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n,
-                                     ptrdiff_t ahead, int type)
+static inline void rows_to_lanes_f32(double *lanes, ptrdiff_t width, const void *x, ptrdiff_t pitch, ptrdiff_t rows,
+                                     ptrdiff_t n, ptrdiff_t ahead, int type)
 {
     FOR_EACH_ITEM(rows_to_lanes, lanes, width, x, pitch, rows, n, ahead)
 }
@@ -159,7 +159,8 @@ SUM_COLUMNS(f16, load_f16_as_f64)
 #undef LANE
 #undef MERGE
 
-static inline void sum_columns_f32(double *hi, double *lo, const void *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t count, int type)
+static inline void sum_columns_f32(double *hi, double *lo, const void *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t count,
+                                   int type)
 {
     FOR_EACH_ITEM(sum_columns, hi, lo, x, n, pitch, count)
 }

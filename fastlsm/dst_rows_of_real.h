@@ -34,7 +34,9 @@ ALWAYS_INLINE void NAME(dst_rows_typed)(char *y, ptrdiff_t y_pitch, const char *
                                         ptrdiff_t x_pitch, ptrdiff_t rows, ptrdiff_t n, char *stage, int ahead, int streamed,
                                         int type, const int batch)
 {
-    const int is_short = MASKED_HALVES && n < 4 * LIMIT(STEP);
+    /* Where masks take longer, a row's end is sooner computed together with what is before it; but not streamed twice. */
+    const int masked = MASKED_HALVES || (MASKED_VECTORS && type == ITEM_REAL && streamed);
+    const int is_short = masked && n < 4 * LIMIT(STEP);
     const int in_turns = batch == 1 && ahead && n >= 256;         /* of shorter ones, processors see enough at a time */
     const ptrdiff_t to_pitch = stage ? (ptrdiff_t)BYTES(n) : y_pitch;
     Stream flow, *stream = streamed && !stage ? &flow : NULL;

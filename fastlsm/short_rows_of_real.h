@@ -11,7 +11,7 @@ enum { LIMIT(ROUND_VECTORS) = LANE_COUNT / WIDTH };
         prefetch(SKIP(x, i) + AHEAD_BYTES, BYTES(LANE_COUNT))
 /* How many elements of a row the k-th vector of the round from element i on has. */
 #define IN_VECTOR(k) (n - i - AT(k) < 0 ? 0 : n - i - AT(k) < WIDTH ? n - i - AT(k) : WIDTH)
-
+/* The type of elements that are loaded one vector after the other. */
 #define IN_ORDER (type == ITEM_BF16 ? ITEM_BF16_IN_ORDER : type)
 
 ALWAYS_INLINE VECTOR NAME(load_first_typed)(const void *at, ptrdiff_t count, VECTOR fill, int type)
@@ -109,8 +109,8 @@ static void NAME(max_rows)(REAL *max, const void *x, ptrdiff_t pitch, ptrdiff_t 
     FOR_EACH_TYPE(NAME(max_rows_typed)(max, x, pitch, rows, n, ahead, type))
 }
 
-/* exp, to e with `room` elements a row (a multiple of LANE_COUNT), and its sum; of all, or of what is below the maximum, what is
- * at it being counted. */
+/* exp, to e with `room` elements a row (a multiple of LANE_COUNT), and its sum; of all, or of what is below the maximum,
+ * what is at it being counted. */
 ALWAYS_INLINE void NAME(exp_rows_typed)(REAL *e, ptrdiff_t room, const char *x, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n,
                                         const REAL *of, ptrdiff_t stride, int below, double *hi, double *lo, double *ties,
                                         int type)

@@ -73,12 +73,14 @@ static inline f64_vector fma_vector_f64(f64_vector a, f64_vector b, f64_vector c
 /* a > b ? a : b, so that a NaN in a is passed over. */
 static inline f32_vector max_vector_f32(f32_vector a, f32_vector b)
 {
-    PICK(_mm512_max_ps(a, b), _mm256_max_ps(a, b), _mm_max_ps(a, b), vbslq_f32(vcgtq_f32(a, b), a, b), a[i] > b[i] ? a[i] : b[i])
+    PICK(_mm512_max_ps(a, b), _mm256_max_ps(a, b), _mm_max_ps(a, b), vbslq_f32(vcgtq_f32(a, b), a, b),
+         a[i] > b[i] ? a[i] : b[i])
 }
 
 static inline f64_vector max_vector_f64(f64_vector a, f64_vector b)
 {
-    PICK(_mm512_max_pd(a, b), _mm256_max_pd(a, b), _mm_max_pd(a, b), vbslq_f64(vcgtq_f64(a, b), a, b), a[i] > b[i] ? a[i] : b[i])
+    PICK(_mm512_max_pd(a, b), _mm256_max_pd(a, b), _mm_max_pd(a, b), vbslq_f64(vcgtq_f64(a, b), a, b),
+         a[i] > b[i] ? a[i] : b[i])
 }
 
 /* An element in memory: what the arithmetic is in, or 16 bits. Vectors of bfloat16 come in pairs, the elements of even number
@@ -511,6 +513,23 @@ FIRST(bf16, bf16, f32_vector, f32_from_bf16_vector, bf16_from_f32_vector)
 FIRST(f16, f16, f32_vector, load_f16, store_f16)
 #undef FIRST
 #endif
+
+/* n elements to every second place, what lies between being left alone: a processor waits for few lines at a time if each takes
+ * eight stores. (Of double, four, this gains nothing.) */
+static inline void store_every_second_f32(float *at, const float *x, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+#if defined(ON_AVX512)
+    const u32_vector twice = { 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7 };
+    for (; i + WIDTH_F32 <= n; i += WIDTH_F32) {
+        f32_vector v = load_f32(x + i);
+        _mm512_mask_storeu_ps(at + 2 * i, 0x5555, _mm512_permutexvar_ps((__m512i)twice, v));
+        _mm512_mask_storeu_ps(at + 2 * i + WIDTH_F32, 0x5555, _mm512_permutexvar_ps((__m512i)(twice + 8), v));
+    }
+#endif
+    for (; i < n; i++)
+        at[2 * i] = x[i];
+}
 
 /* So many bytes, fewer than `vectors` hold, after which those stay what they are; and the way back. */
 static inline void load_part(void *vectors, const void *from, ptrdiff_t bytes)

@@ -90,17 +90,15 @@ static inline double exp_f64_with_tail(double x, double magic, double *tail)
     return y * scale;
 }
 
-/* The same to 2^-36 of it, which is exact enough for results in float: Taylor's series to r^9. */
-static inline double exp_f64_to_36_bits(double x, double magic)
+/* The same to 2^-28 of it, which is exact enough for results in float, as is their polynomial. */
+static inline double exp_f64_for_f32(double x, double magic)
 {
     double t = fma_f64(x, LOG2_E, magic), k = t - magic, r = fma_f64(k, -LN_2, x), q;
-    q = fma_f64(1.0 / 362880, r, 1.0 / 40320);
-    q = fma_f64(q, r, 1.0 / 5040);
-    q = fma_f64(q, r, 1.0 / 720);
-    q = fma_f64(q, r, 1.0 / 120);
-    q = fma_f64(q, r, 1.0 / 24);
-    q = fma_f64(q, r, 1.0 / 6);
-    q = fma_f64(q, r, 0.5);
+#define FIRST(i, c) q = c;
+#define NEXT(i, c) q = fma_f64(q, r, c);
+    EXP_Q_F32(FIRST, NEXT)
+#undef FIRST
+#undef NEXT
     return (1.0 + fma_f64(r * r, q, r)) * power_of_two_f64(t);
 }
 
@@ -188,17 +186,16 @@ static inline double log1p_f64(double x, double tail)
     return fma_f64(e, LN_2_HIGH_F64, f - ((half_square - fma_f64(s, half_square + R, c))));
 }
 
-/* log(1 + x) for x >= 0, to 2^-34 of it, as 2 s + s R: one division, and five terms of the series. c is 0 for x > 1, NaN
+/* log(1 + x) for x >= 0, to 2^-28 of it, as 2 s + s R: one division, and four terms of the series. c is 0 for x > 1, NaN
  * for what is not finite. */
-static inline double log1p_f64_to_34_bits(double x)
+static inline double log1p_f64_for_f32(double x)
 {
     double u = 1.0 + x, c = x > 1.0 ? u - u : x - (u - 1.0);
     uint64_t k = (bits_of_f64(u) - SQRT_HALF) >> 52;
     double f = f64_of_bits(bits_of_f64(u) - (k << 52)) - 1.0;
     double e = f64_of_bits(bits_of_f64(0x1p52) + k) - 0x1p52;
     double s = f / (2.0 + f), z = s * s, R;
-    R = fma_f64(2.0 / 11, z, 2.0 / 9);
-    R = fma_f64(R, z, 2.0 / 7);
+    R = fma_f64(2.0 / 9, z, 2.0 / 7);
     R = fma_f64(R, z, 2.0 / 5);
     R = fma_f64(R, z, 2.0 / 3);
     R *= z;
