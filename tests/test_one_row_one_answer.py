@@ -235,7 +235,7 @@ def test_columns_that_are_computed_on_where_they_lie(isa, form, dtype, n, inner,
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("n", [3, 64, 900, 40_000])
+@pytest.mark.parametrize("n", [3, 50, 64, 900, 40_000])
 def test_rows_past_the_caches(isa, dtype, n, rng):
     """As in the caches: in lines of memory that begin elsewhere than rows, with gaps, in place; some out of range."""
     outer = -(-FAR // (n * dtype.itemsize))
