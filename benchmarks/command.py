@@ -74,7 +74,7 @@ def _race(options):
 
     cells = cases.select(options.only, options.quick)
     if not cells:
-        raise SystemExit("no such cell; see --list")
+        raise SystemExit(f"no such cell: {' '.join(options.only)}; see --list")
     contenders, missing = rivals.load(options.rivals, options.quick)
     if options.memory and not memory.is_available():
         missing["memory"] = "peak memory is read from Linux's /proc"

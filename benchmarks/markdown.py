@@ -20,9 +20,13 @@ def table(cells):
         chosen = {form: [c for c in cells if (c["group"], c["form"]) == (group, form)] for form in FORMS}
         if all(chosen.values()):
             ratios = [_beside(chosen[form], kind) for kind in (_of_libraries, _of_numba) for form in FORMS]
-            fractions = [fraction for cell in chosen["dst"] if (fraction := bus_fraction(cell)) is not None]
-            lines.append([group, *ratios, f"{geometric_mean(fractions):.0%}" if fractions else ""])
+            lines.append([group, *ratios, _of_bus(chosen["dst"]) if GOALS[group].bus else ""])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _of_bus(cells):
+    fractions = [fraction for cell in cells if (fraction := bus_fraction(cell)) is not None]
+    return f"{geometric_mean(fractions):.0%}" if fractions else ""
 
 
 def behind(cells):
