@@ -30,7 +30,7 @@ REASONS = {
     ),
     "last axis, past the caches": Reason(
         "The dst form reaches 88 % of the bus; 1.5 times Numba's speed would be 92 %. The src form and log_softmax "
-        "have twice and 1.75 times its arithmetic (100x1000 on one thread: 0.72 and 0.64 ns an element for 0.37).",
+        "have twice and 1.4 times its arithmetic (100x1000 on one thread: 0.76 and 0.55 ns an element for 0.40).",
         "reading 2 KB ahead in the loops, the next row summed meanwhile, and streaming each line as soon as it is full "
         "(done, all three: x1.3 to 1.5; without reading ahead, streaming straight from the loop was x1.0 to 1.03), "
         "ordinary stores (x0.92 to 0.96), prefetching into the second-level cache (x0.83 to 0.96), chunks "
@@ -73,7 +73,7 @@ REASONS = {
     "views": Reason(
         "Channels-last is few classes. Rows with gaps between them take 1.1 to 1.3 times as long as adjacent ones "
         "on one thread and on two; elements with gaps are copied together first, which Numba does not: "
-        "every second element takes 1.75 times as long as padded rows (dst form, one thread; twice the memory).",
+        "every second element takes 1.7 to 2.8 times as long as padded rows (dst form; twice the memory).",
         "the whole call in the compiled function (done: 2 us for 41 before the kernel begins); every second element "
         "stored in vectors (done, float32: x1.05 to 1.4; of float64 x1.0); loading them in blocks of 64 and asking for "
         "the next (x0.75 to 1.0).",
