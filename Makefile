@@ -1,5 +1,5 @@
 # `make build` once, in a virtual environment; then any of the others.
-.PHONY: build test parallel emulate sanitize fuzz lint bench example clean
+.PHONY: build test parallel emulate sanitize fuzz lint bench compare example clean
 
 build:  ## compile the kernels in place; again after a change to a .pyx or .h
 	pip install --editable '.[test,lint,bench,examples]'
@@ -35,6 +35,9 @@ lint:
 
 bench:  ## long (66 of 264 cells took 12 minutes) beside all rivals (`pip install '.[rivals]'`); `python -m benchmarks --quick` takes two minutes
 	python -m benchmarks --json benchmark.json --picture benchmark.png
+
+compare:  ## a quarter of an hour: what is built beside the commit REV, or beside the last one; OPTIONS='--only tiny' for less
+	python -m benchmarks --beside $(or $(REV),HEAD) $(OPTIONS)
 
 example:
 	python examples/digits.py

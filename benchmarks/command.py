@@ -26,6 +26,9 @@ def run(options):
     if options.scaling or options.loaded or options.linear:
         _alone(options)
         return
+    if options.beside:
+        _beside(options)
+        return
     show(_race(options), options)
 
 
@@ -52,7 +55,7 @@ def _earlier(paths):
             runs.append(json.loads(Path(path).read_text()))
             runs[-1]["cells"][0]["others"]
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise SystemExit(f"{path} is nothing that --json has written: {error!r}") from None
+            raise SystemExit(f"{path} is nothing that --json has written in a race of rivals: {error!r}") from None
     cells = {}
     for cell in sorted((cell for run in runs for cell in run["cells"]), key=lambda cell: cell["others"]):
         cells.setdefault(cell["name"], cell)
@@ -67,6 +70,13 @@ def _alone(options):
         mode = alone.scaling if options.scaling else alone.loaded if options.loaded else alone.linear
         table = mode(options, progress)
     console.print(table)
+
+
+def _beside(options):
+    from benchmarks import beside, comparison
+
+    _warn_unless_quiet()
+    comparison.show(beside.compare(options, console, _progress()), console)
 
 
 def _race(options):

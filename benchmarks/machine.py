@@ -83,22 +83,29 @@ class Watch:
 
     @staticmethod
     def _times():
-        """Ticks in all, busy ticks, and this process's and its children's own."""
+        """Ticks in all, busy ticks, this process's and its children's own, and those that the hypervisor kept."""
         try:
             fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
         except OSError:
             return None
         idle = fields[3] + fields[4]
         own = sum(os.times()[:4]) * os.sysconf("SC_CLK_TCK")
-        return sum(fields), sum(fields) - idle, own
+        return sum(fields), sum(fields) - idle, own, fields[7]
 
     def others(self):
         """The fraction since the start, or None where the system does not tell."""
+        return self._fraction(lambda busy, own, stolen: busy - own)
+
+    def stolen(self):
+        """The part of it that went to the hypervisor's other guests."""
+        return self._fraction(lambda busy, own, stolen: stolen)
+
+    def _fraction(self, part):
         now = self._times()
         if not now or not self.start or now[0] == self.start[0]:
             return None
-        total, busy, own = (b - a for a, b in zip(self.start, now, strict=True))
-        return max(0.0, (busy - own) / total)
+        total, *ticks = (b - a for a, b in zip(self.start, now, strict=True))
+        return max(0.0, part(*ticks) / total)
 
 
 def is_quiet(others):

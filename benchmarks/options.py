@@ -15,7 +15,7 @@ def parse(arguments=None):
     )
     parser.add_argument("--rivals", nargs="+", metavar="NAME", help="rivals by substring, such as numba torch")
     parser.add_argument("--threads", type=_positive, default=min(2, os.cpu_count()), help="default: %(default)s")
-    parser.add_argument("--rounds", type=_positive, help="default: 15, with --quick 7")
+    parser.add_argument("--rounds", type=_positive, help="default: 15, with --quick 7, with --beside 50")
     parser.add_argument("--cold", action="store_true", help="evict the caches before every timed call")
     parser.add_argument("--avx2", action="store_true", help="keep fastlsm and every rival to AVX2")
     parser.add_argument(
@@ -39,8 +39,13 @@ def parse(arguments=None):
     mode.add_argument("--scaling", action="store_true", help="fastlsm alone: the threads' gain, in the caches")
     mode.add_argument("--loaded", action="store_true", help="fastlsm alone: beside busy processes")
     mode.add_argument("--linear", action="store_true", help="fastlsm alone: time per element, 1e5 to 1e9 elements")
+    mode.add_argument(
+        "--beside",
+        metavar="REV",
+        help="fastlsm alone: beside that commit's, which is compiled, or that of a folder, which is compiled already",
+    )
     chosen = parser.parse_args(arguments)
-    chosen.rounds = chosen.rounds or (7 if chosen.quick else 15)
+    chosen.rounds = chosen.rounds or (50 if chosen.beside else 7 if chosen.quick else 15)
     return chosen
 
 

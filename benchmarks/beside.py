@@ -1,0 +1,75 @@
+"""fastlsm as it is installed beside another commit's: what a change gains or costs, cell by cell."""
+
+import json
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+import fastlsm
+from benchmarks import bits, cases, commit, machine, twin
+from benchmarks.duel import duel
+from benchmarks.problem import Problem
+from benchmarks.race import estimate, paired_ratio, timed
+from benchmarks.rivals.fastlsm_itself import prepare
+
+BEFORE, NOW = "before", "now"
+SECONDS = 2.5  # of a cell's rounds: the whole table in about a quarter of an hour
+THREADED = 65_536  # elements from which on a call has threads
+
+
+def compare(options, console, progress):
+    """A dictionary for JSON."""
+    cells = cases.select(options.only, options.quick)
+    if not cells:
+        raise SystemExit(f"no such cell: {' '.join(options.only)}; see --list")
+    packages = {BEFORE: twin.load(commit.built(options.beside, console.print)), NOW: fastlsm}
+    watch = machine.Watch()
+    results = {"machine": machine.describe(), "options": vars(options), "compared": [], "skipped": {}}
+    with threadpool_limits(options.threads), progress:
+        results["builds"] = {name: twin.describe(package) for name, package in packages.items()}
+        task = progress.add_task("", total=len(cells))
+        for cell in cells:
+            progress.update(task, description=cell.name)
+            try:
+                results["compared"].append(_measure(cell, packages, options))
+            except Exception as error:  # another commit may not be able to; the rest is measured all the same
+                results["skipped"][cell.name] = f"{type(error).__name__}: {error}"
+            results |= {"others": watch.others(), "stolen": watch.stolen()}
+            progress.advance(task)
+            if options.json:
+                Path(options.json).write_text(json.dumps(results, indent=1))
+    return results
+
+
+def _measure(cell, packages, options):
+    problem = Problem(cell, options.threads)
+    calls = {name: prepare(problem, package).call for name, package in packages.items()}
+    count, units = bits.differences(*(_result(problem, call) for call in calls.values()))
+    estimates = {name: estimate(call, timed(call)) for name, call in calls.items()}
+    pause = options.threads > 1 and cell.elements >= THREADED
+    watch = machine.Watch()
+    times = duel(calls, estimates, options.rounds, SECONDS, pause)
+    best = {name: min(seconds) for name, seconds in times.items()}
+    return {
+        "name": cell.name,
+        "dtype": cell.dtype,
+        "form": cell.form,
+        "shape": cell.shape.label,
+        "group": cell.shape.group,
+        "others": watch.others(),
+        "stolen": watch.stolen(),
+        "rounds": len(times[NOW]),
+        "best": best,
+        "ratio": best[BEFORE] / best[NOW],
+        "paired ratio": paired_ratio(times[BEFORE], times[NOW]),
+        "elements": cell.elements,
+        "other bits": count,
+        "units": units,
+        "seconds": times,
+    }
+
+
+def _result(problem, call):
+    problem.out[...] = 0  # neither passes with the other's result
+    call()
+    return problem.out.copy()

@@ -1,0 +1,40 @@
+"""The timing of two builds of one package: many short rounds, and of each build its best.
+
+Other guests of the machine only ever add time, and differences of a few percent are what is looked for: the best of
+many rounds is steadier than a median where some rounds are disturbed. The two change places each round, and each has a
+call that is not timed before those that are, so that the caches are as it leaves them itself.
+
+Calls with threads have a pause before them, as in `race.py`. The two share OpenMP's threads, which spin for a while
+after a call; but fastlsm takes a thread that spins for another program's, and once it believes in a crowd, the other's
+spinning threads would keep it in that belief, and on one thread.
+"""
+
+import gc
+import time
+
+from benchmarks.race import PAUSE, timed
+
+MEASUREMENT = 0.002  # seconds of calls: few, so that some rounds go undisturbed
+LEAST_ROUNDS = 5  # however long they take
+
+
+def duel(calls, estimates, rounds, seconds, pause):
+    """For each name the seconds of a call in each round; once `seconds` have gone by, the fewest rounds have to do."""
+    repeats = {name: max(1, int(MEASUREMENT / each)) for name, each in estimates.items()}
+    times = {name: [] for name in calls}
+    order = list(calls)
+    deadline = time.monotonic() + seconds
+    gc.disable()
+    try:
+        for number in range(rounds):
+            if number >= LEAST_ROUNDS and time.monotonic() > deadline:
+                break
+            for name in order:
+                if pause:
+                    time.sleep(PAUSE)
+                calls[name]()
+                times[name].append(timed(calls[name], repeats[name]))
+            order.reverse()
+    finally:
+        gc.enable()
+    return times
