@@ -9,7 +9,7 @@ from benchmarks.machine import is_quiet
 from benchmarks.report import FORM_NAMES
 
 SLOWER = 0.95  # and below is named; nearer to 1 the machine's noise is
-FEW = 30  # rounds, of which the best may not be undisturbed
+FEW = 20  # rounds, of which one in ten may not be undisturbed
 
 
 def show(results, console):
@@ -30,9 +30,7 @@ def show(results, console):
 
 
 def _summary(cells):
-    table = Table(
-        title="times as fast now as before: geometric mean (worst cell), best round against best", title_justify="left"
-    )
+    table = Table(title="times as fast now as before: geometric mean (worst cell), good rounds", title_justify="left")
     for heading in ("group", "form"):
         table.add_column(heading)
     for heading in ("all", *DTYPES):
@@ -92,7 +90,7 @@ def _show_slower(cells, console):
         return
     table = Table(title=f"slower now: {len(slower)} of {len(cells)} cells below {SLOWER}", title_justify="left")
     table.add_column("cell")
-    headings = "best against best", "median of rounds", "before, us", "now, us", "rounds", "others took", "stolen"
+    headings = "good rounds", "median of all", "before, us", "now, us", "rounds", "others took", "stolen"
     for heading in headings:
         table.add_column(heading, justify="right")
     for cell in slower:
@@ -100,7 +98,7 @@ def _show_slower(cells, console):
             cell["name"],
             f"{cell['ratio']:.2f}",
             f"{cell['paired ratio']:.2f}",
-            *(f"{seconds * 1e6:,.1f}" for seconds in cell["best"].values()),
+            *(f"{seconds * 1e6:,.1f}" for seconds in cell["good"].values()),
             str(cell["rounds"]),
             _percent(cell["others"]),
             _percent(cell["stolen"]),

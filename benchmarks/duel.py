@@ -1,7 +1,9 @@
-"""The timing of two builds of one package: many short rounds, and of each build its best.
+"""The timing of two builds of one package: many short rounds, and of each build a good one.
 
-Other guests of the machine only ever add time, and differences of a few percent are what is looked for: the best of
-many rounds is steadier than a median where some rounds are disturbed. The two change places each round, and each has a
+Other programs only ever add time, so that a round that few others beat says more than a median of the disturbed. The
+very best says less: on a busy machine one build may have both processors in a single round, and the other in none. Of
+a build beside itself, the ratio of the rounds that a tenth beat strayed half as far from 1 as that of the best, on a
+machine at rest, and a quarter as far on a busy one. The two change places each round, and each has a
 call that is not timed before those that are, so that the caches are as it leaves them itself.
 
 Calls with threads have a pause before them, as in `race.py`. The two share OpenMP's threads, which spin for a while
@@ -16,6 +18,11 @@ from benchmarks.race import PAUSE, timed
 
 MEASUREMENT = 0.002  # seconds of calls: few, so that some rounds go undisturbed
 LEAST_ROUNDS = 5  # however long they take
+
+
+def good(times):
+    """The time that one round in ten beats."""
+    return sorted(times)[len(times) // 10]
 
 
 def duel(calls, estimates, rounds, seconds, pause):
