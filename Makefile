@@ -36,7 +36,7 @@ lint:
 bench:  ## long (66 of 264 cells took 12 minutes) beside all rivals (`pip install '.[rivals]'`); `python -m benchmarks --quick` takes two minutes
 	python -m benchmarks --json benchmark.json --picture benchmark.png
 
-compare:  ## a quarter of an hour: what is built beside the commit REV, or beside the last one; OPTIONS='--only tiny' for less
+compare:  ## a quarter of an hour: what is built beside the commit REV, or beside the last one; OPTIONS=--quick for less
 	python -m benchmarks --beside $(or $(REV),HEAD) $(OPTIONS)
 
 example:

@@ -2,9 +2,9 @@
 
 Other programs only ever add time, so that a round that few others beat says more than a median of the disturbed. The
 very best says less: on a busy machine one build may have both processors in a single round, and the other in none. Of
-a build beside itself, the ratio of the rounds that a tenth beat strayed half as far from 1 as that of the best, on a
-machine at rest, and a quarter as far on a busy one. The two change places each round, and each has a
-call that is not timed before those that are, so that the caches are as it leaves them itself.
+a build beside itself, the ratio of the rounds that a tenth beat strayed about half as far from 1 as that of the best,
+on a machine at rest, and about a third as far on a busy one. The two change places each round, and each has a call that
+is not timed before those that are, so that the caches are as it leaves them itself.
 
 Calls with threads have a pause before them, as in `race.py`. The two share OpenMP's threads, which spin for a while
 after a call; but fastlsm takes a thread that spins for another program's, and once it believes in a crowd, the other's
