@@ -55,8 +55,7 @@ from libc.math cimport INFINITY, fabs, floor
 from libc.string cimport memcpy, memset
 
 from fastlsm.kernels.layout cimport (
-    common_order, are_far_apart, have_one_clear_order, have_same_places, have_same_shape, is_aligned, lay_out,
-    may_overlap_itself,
+    are_far_apart, have_same_places, have_same_shape, is_aligned, lay_out, may_overlap_itself, order_of_result,
 )
 from fastlsm.kernels.problem cimport (
     BACKWARD_DST, BACKWARD_SRC, BFLOAT16, FLOAT16, FLOAT32, FLOAT64, LOG_SOFTMAX, DType, Form, Operand, Problem,
@@ -2082,9 +2081,9 @@ cdef int walk(Problem* p, int threads) except -1:
 cdef object base_of = numpy.ndarray.base.__get__       # a subclass's own `base` may be anything
 
 
-def hold(array):
+cpdef list hold(array):
     """Weak references to an array and to those it is a view of: while there are any, NumPy refuses to resize it."""
-    references = []
+    cdef list references = []
     while isinstance(array, ndarray):
         references.append(ref(array))
         array = base_of(array)
@@ -2124,11 +2123,11 @@ def is_normal(array):
 
 cdef object new_result(const Py_buffer* operands, first, second, dtype):
     """A new array in the memory order that the result of a ufunc would have."""
-    cdef char order = common_order(&operands[0], &operands[1])
+    cdef char order = order_of_result(&operands[0], &operands[1])
+    if order == b"K":
+        return empty_like(first, dtype)
     if order != 0:
         return empty(first.shape, dtype, "C" if order == b"C" else "F")
-    if have_one_clear_order(&operands[0], &operands[1]):
-        return empty_like(first, dtype)
     arrays = [first] if second is first else [first, second]
     iterator = numpy.nditer(
         [*arrays, None],
@@ -2160,6 +2159,7 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
     cdef Problem p
     cdef Py_buffer buffers[3]
     cdef DType code
+    cdef bint brief
     cdef int held = 0, overflow, ndim, threads = 1, d
     cdef long along
     cdef Py_ssize_t count
@@ -2172,14 +2172,23 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
         if not take(&p.diff_dst, &buffers[0], first, None, FLOAT32):
             return None
         held = 1
-        if buffers[0].len > BRIEF * buffers[0].itemsize or num_threads is not None:
-            # Other threads run before the end, so no array is looked at before all are held.
+        count = buffers[0].len // buffers[0].itemsize
+        brief = count <= BRIEF
+        if not brief or num_threads is not None:
+            # Python's other threads may change the arrays while a long call computes, and while any call asks for
+            # threads. So a long call holds them, and a brief one asks first. Either looks at them only then.
             held = 0
             PyBuffer_Release(&buffers[0])
-            _held = hold(first), hold(second), hold(out)
+            if brief:
+                threads = threads_for(count, num_threads)
+            else:
+                _held = hold(first), hold(second), hold(out)
             if not take(&p.diff_dst, &buffers[0], first, None, FLOAT32):
                 return None
             held = 1
+            count = buffers[0].len // buffers[0].itemsize
+            if brief and count > BRIEF:
+                return None
         known = first.dtype
         if not take(&p.src, &buffers[1], second, known, p.diff_dst.dtype):
             return None
@@ -2207,7 +2216,6 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
         else:
             code, dtype = <DType> native_code(dtype, "the result"), dtype.newbyteorder("=")
 
-        count = buffers[0].len // buffers[0].itemsize
         result, view = out, None
         if out is None:
             result = new_result(buffers, first, second, dtype)
@@ -2241,7 +2249,7 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
         set_operand(&p.out, &buffers[2], code)
         p.form = form
         lay_out(&p, buffers, <int> along)
-        if num_threads is not None or count >= 2 * ELEMENTS_PER_THREAD:     # else it could only be 1
+        if not brief and (num_threads is not None or count >= 2 * ELEMENTS_PER_THREAD):     # else it could only be 1
             threads = threads_for(count, num_threads)
         walk(&p, threads)
         if view is not None:

@@ -427,7 +427,7 @@ def test_parts_of_matrices(isa, form, dtype, shape, rng):
             result = FORMS[form](part_g, part_x, axis=axis)
             assert result.tobytes() == expected
             of_a_ufunc = np.positive(part_x) if form == "forward" else np.add(part_g, part_x)
-            assert 1 in shape or result.strides == of_a_ufunc.strides
+            assert result.strides == of_a_ufunc.strides
             with pytest.MonkeyPatch.context() as patch:
                 patch.delattr(_api, "_convert_and_run")
                 for of_out in ("C order", "Fortran order", of_g):

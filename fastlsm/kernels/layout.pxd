@@ -24,15 +24,6 @@ cdef inline bint is_contiguous(const Py_buffer* a, char order) noexcept nogil:
     return True
 
 
-cdef inline char common_order(const Py_buffer* a, const Py_buffer* b) noexcept nogil:
-    """The order in which both arrays fill their memory: "C", "F", or 0 if there is none."""
-    if is_contiguous(a, b"C") and is_contiguous(b, b"C"):
-        return b"C"
-    if is_contiguous(a, b"F") and is_contiguous(b, b"F"):
-        return b"F"
-    return 0
-
-
 cdef inline bint is_aligned(const Py_buffer* a) noexcept nogil:
     """Whether each element's address is a multiple of the itemsize, which is a power of two."""
     cdef size_t bits = <size_t> a.buf
@@ -119,13 +110,13 @@ cdef inline bint have_same_places(const Py_buffer* a, const Py_buffer* b) noexce
 
 
 cdef inline bint have_one_clear_order(const Py_buffer* a, const Py_buffer* b) noexcept nogil:
-    """Whether the strides of both arrays put the axes in the same order, without a tie or a negative stride.
+    """Whether the strides of both arrays put the axes in the same order, and leave no doubt of it.
 
-    Axes of one element leave the order open to a ufunc, except in a matrix.
+    A ufunc asks more than the strides where some are equal, negative or 0, or belong to an axis of one element.
     """
     cdef int d, e
     for d in range(a.ndim):
-        if a.strides[d] <= 0 or b.strides[d] <= 0 or (a.shape[d] == 1 and a.ndim > 2):
+        if a.strides[d] <= 0 or b.strides[d] <= 0 or a.shape[d] == 1:
             return False
         for e in range(d):
             if a.strides[d] == a.strides[e] or b.strides[d] == b.strides[e]:
@@ -133,6 +124,18 @@ cdef inline bint have_one_clear_order(const Py_buffer* a, const Py_buffer* b) no
             if (a.strides[d] < a.strides[e]) != (b.strides[d] < b.strides[e]):
                 return False
     return True
+
+
+cdef inline char order_of_result(const Py_buffer* a, const Py_buffer* b) noexcept nogil:
+    """The memory order of a ufunc's result: "C", "F", "K" for the order of array a, or 0 where only NumPy knows."""
+    cdef int longer = 0, d
+    for d in range(a.ndim):
+        longer += a.shape[d] != 1
+    if longer <= 1 or is_contiguous(a, b"C") and is_contiguous(b, b"C"):
+        return b"C"
+    if is_contiguous(a, b"F") and is_contiguous(b, b"F"):
+        return b"F"
+    return b"K" if have_one_clear_order(a, b) else 0
 
 
 # ------------------------------------------------------------------------------------------ three arrays
