@@ -1897,9 +1897,13 @@ cdef int code_of(dtype) except -2:
     return -1
 
 
+cdef object native(dtype):
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
+
+
 cpdef int native_code(dtype, name) except -1:
     """The DType of a dtype in any byte order. If there is none, a TypeError names the argument."""
-    code = code_of(dtype if dtype.isnative else dtype.newbyteorder("="))
+    cdef int code = code_of(native(dtype))
     if code < 0:
         raise TypeError(f"{name} has dtype {dtype}; supported are float32, bfloat16, float16 and float64")
     return code
@@ -2129,12 +2133,9 @@ cdef object new_result(const Py_buffer* operands, first, second, dtype):
     if order != 0:
         return empty(first.shape, dtype, "C" if order == b"C" else "F")
     arrays = [first] if second is first else [first, second]
-    iterator = numpy.nditer(
-        [*arrays, None],
-        op_dtypes=[*[a.dtype for a in arrays], dtype],
-        op_flags=[["readonly"]] * len(arrays) + [["writeonly", "allocate"]],
-        flags=["zerosize_ok"],
-    )
+    flags = [["readonly"]] * len(arrays) + [["writeonly", "allocate"]]
+    dtypes = [*[a.dtype for a in arrays], dtype]
+    iterator = numpy.nditer([*arrays, None], flags=["zerosize_ok"], op_flags=flags, op_dtypes=dtypes)
     return iterator.operands[len(arrays)]
 
 
@@ -2175,8 +2176,8 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
         count = buffers[0].len // buffers[0].itemsize
         brief = count <= BRIEF
         if not brief or num_threads is not None:
-            # Python's other threads may change the arrays while a long call computes, and while any call asks for
-            # threads. So a long call holds them, and a brief one asks first. Either looks at them only then.
+            # Python's other threads can change an array while a long call computes, and while any call asks for
+            # threads. So a long call holds the arrays, and a brief call asks first. Both look at the arrays afterwards.
             held = 0
             PyBuffer_Release(&buffers[0])
             if brief:
@@ -2214,7 +2215,7 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
         elif dtype is known:
             code = p.diff_dst.dtype
         else:
-            code, dtype = <DType> native_code(dtype, "the result"), dtype.newbyteorder("=")
+            code, dtype = <DType> native_code(dtype, "the result"), native(dtype)
 
         result, view = out, None
         if out is None:
@@ -2240,7 +2241,7 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
                 held = 2
                 PyBuffer_Release(&buffers[2])
                 view = out.view(ndarray)        # keeps its shape whatever another thread does to `out`
-                result = empty_like(view, dtype.newbyteorder("="))
+                result = empty_like(view, native(dtype))
         if count == 0:
             return result
         if held == 2:
@@ -2261,10 +2262,10 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
 
 
 def layout(diff_dst, src, out, int axis):
-    """How `run` goes along three arrays of one shape, without a 0 in it: (outer, n, inner), strides, loops.
+    """How `run` goes along three arrays of one shape, without a 0 in it: extents, strides, loops.
 
-    `strides` are those of the three axes in each array. All is repeated along `loops`, each of which is its extent and
-    its strides in each array. tests/test_layouts.py has examples.
+    Extents and strides are those of the axes (outer, n, inner), the strides for each array. A loop is a further axis:
+    its extent, and its strides in each array. tests/test_layouts.py has examples.
     """
     cdef Problem p
     cdef Py_buffer buffers[3]
@@ -2279,12 +2280,10 @@ def layout(diff_dst, src, out, int axis):
     finally:
         for d in range(held):
             PyBuffer_Release(&buffers[d])
-    return (
-        (p.outer, p.n, p.inner),
-        [(p.diff_dst.outer, p.diff_dst.n, p.diff_dst.inner), (p.src.outer, p.src.n, p.src.inner),
-         (p.out.outer, p.out.n, p.out.inner)],
-        [(p.loops[d], (p.diff_dst.loops[d], p.src.loops[d], p.out.loops[d])) for d in range(p.ndim)],
-    )
+    strides = [(p.diff_dst.outer, p.diff_dst.n, p.diff_dst.inner), (p.src.outer, p.src.n, p.src.inner),
+               (p.out.outer, p.out.n, p.out.inner)]
+    loops = [(p.loops[d], (p.diff_dst.loops[d], p.src.loops[d], p.out.loops[d])) for d in range(p.ndim)]
+    return (p.outer, p.n, p.inner), strides, loops
 
 
 def openmp_threads():

@@ -187,6 +187,33 @@ def test_no_operand_is_resized_meanwhile(form, target, of, common, monkeypatch, 
     assert weakref.getweakrefcount(owner) == 0
 
 
+def grow(a):
+    a.resize((100, 100), refcheck=False)
+
+
+@pytest.mark.filterwarnings("ignore:Setting the:DeprecationWarning")
+@pytest.mark.parametrize("act", [resize, grow, turn, flatten, make_float16, exchange, protect])
+@every_form
+@pytest.mark.parametrize("target", ["g", "x", "out"])
+def test_an_array_changes_while_a_brief_call_asks_for_threads(form, target, act, monkeypatch):
+    """As another thread might then: it is as if the array had changed before."""
+    if form == "forward" and target == "g":
+        pytest.skip("one operand only")
+
+    def answer(first):
+        rng = np.random.default_rng(8)
+        arrays = {name: rng.normal(size=SHAPE) for name in ("g", "x", "out")}
+        acts = [] if first else [lambda: act(arrays[target])]
+        if first:
+            act(arrays[target])
+        monkeypatch.setattr(_api, "threads_for", lambda *args: acts.pop()() or 1 if acts else 1)
+        said = outcome(lambda: FORMS[form](**arrays, num_threads=1))
+        assert not acts
+        return said, arrays["out"].shape, arrays["out"].tobytes()
+
+    assert answer(first=False) == answer(first=True)
+
+
 @pytest.mark.skipif(not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="no interpreter lock")
 @pytest.mark.parametrize("common", [True, False], ids=["common", "general"])
 def test_nothing_else_runs_during_a_brief_call(common, rng):
