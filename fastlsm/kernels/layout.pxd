@@ -135,7 +135,11 @@ cdef inline char order_of_result(const Py_buffer* a, const Py_buffer* b) noexcep
         return b"C"
     if is_contiguous(a, b"F") and is_contiguous(b, b"F"):
         return b"F"
-    return b"K" if have_one_clear_order(a, b) else 0
+    if not have_one_clear_order(a, b):
+        return 0
+    if a.ndim == 2:                             # NumPy is quicker with the other names
+        return b"C" if a.strides[0] > a.strides[1] else b"F"
+    return b"K"
 
 
 # ------------------------------------------------------------------------------------------ three arrays
