@@ -1,7 +1,7 @@
 # `make build` once, in a virtual environment; then any of the others.
 .PHONY: build test parallel emulate sanitize fuzz lint bench compare example clean
 
-build:  ## compile the kernels in place; again after a change to a .pyx or .h
+build:  ## compile the kernels in place; again after a change to a .pyx, .pxd or .h
 	pip install --editable '.[test,lint,bench,examples]'
 
 test:
@@ -30,7 +30,7 @@ fuzz:  ## random problems in guarded memory, for SECONDS; `tests/fuzz.py --guide
 lint:
 	ruff check .
 	ruff format --check .
-	cython-lint fastlsm/*.pyx
+	cython-lint fastlsm/*.pyx fastlsm/kernels/*.pxd
 	python -m mypy.stubtest fastlsm --ignore-missing-stub
 
 bench:  ## long (66 of 264 cells took 12 minutes) beside all rivals (`pip install '.[rivals]'`); `python -m benchmarks --quick` takes two minutes

@@ -72,14 +72,14 @@ class BuildExt(build_ext):
 
 def extensions():
     Options.warning_errors = STRICT
-    headers = sorted(str(path) for path in Path("fastlsm").glob("*.h"))
+    included = [str(path) for kind in ("*.h", "*.pxd") for path in sorted(Path("fastlsm").rglob(kind))]
     for level, flags in LEVELS.items():
         # One call and one folder a level: Cython wants one module to a source. It remembers a source's
         # compiler arguments from one call to the next, so they come after it.
         name = f"fastlsm._kernels_{level}"
         (extension,) = cythonize([Extension(name, ["fastlsm/_kernels.pyx"])], build_dir=f"build/cython/{level}")
         extension.include_dirs = ["fastlsm"]
-        extension.depends = headers
+        extension.depends = included
         extension.extra_compile_args = FLAGS + flags + WARNINGS
         extension.extra_link_args = [f"-fsanitize={SANITIZE}"] if SANITIZE else []
         yield extension

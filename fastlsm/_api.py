@@ -1,21 +1,16 @@
-"""The public functions: they check what they are given and hand it to the kernels."""
+"""The public functions: they bring what they are given to the form that the kernels take."""
 
 import operator
 import reprlib
 
 import numpy as np
-from numpy.exceptions import AxisError
 
-from fastlsm._layout import has_overlapping_elements, is_same_memory, plan
 from fastlsm._runtime import kernels
 from fastlsm._threads import checked_num_threads, threads_for
 
-_LOG_SOFTMAX = int(kernels.Form.LOG_SOFTMAX)
-_BACKWARD_SRC = int(kernels.Form.BACKWARD_SRC)
-_BACKWARD_DST = int(kernels.Form.BACKWARD_DST)
-
-_FLOAT32 = np.dtype(np.float32)
-_FLOAT64 = np.dtype(np.float64)
+_LOG_SOFTMAX = kernels.FORMS["LOG_SOFTMAX"]
+_BACKWARD_SRC = kernels.FORMS["BACKWARD_SRC"]
+_BACKWARD_DST = kernels.FORMS["BACKWARD_DST"]
 
 
 def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
@@ -87,10 +82,10 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
            [ 0.        ,        -inf]])
     """
     dtype = None if dtype is None else np.dtype(dtype)
-    result = kernels.run_common(_LOG_SOFTMAX, src, src, axis, out, dtype, num_threads, threads_for)
+    result = kernels.run(_LOG_SOFTMAX, src, src, axis, out, dtype, num_threads, threads_for)
     if result is not None:
         return result
-    return _compute(_LOG_SOFTMAX, {"src": src}, axis, out, dtype, num_threads)
+    return _convert_and_run(_LOG_SOFTMAX, {"src": src}, axis, out, dtype, num_threads)
 
 
 def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dtype=None, num_threads=None):
@@ -193,14 +188,14 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
         )
     form, name, second = (_BACKWARD_SRC, "src", src) if dst is None else (_BACKWARD_DST, "dst", dst)
     dtype = None if dtype is None else np.dtype(dtype)
-    result = kernels.run_common(form, diff_dst, second, axis, out, dtype, num_threads, threads_for)
+    result = kernels.run(form, diff_dst, second, axis, out, dtype, num_threads, threads_for)
     if result is not None:
         return result
-    return _compute(form, {"diff_dst": diff_dst, name: second}, axis, out, dtype, num_threads)
+    return _convert_and_run(form, {"diff_dst": diff_dst, name: second}, axis, out, dtype, num_threads)
 
 
-def _compute(form, named, axis, out, dtype, num_threads):
-    """Any call that `run_common` declines; `named` are the operands."""
+def _convert_and_run(form, named, axis, out, dtype, num_threads):
+    """A call that `kernels.run` declines as it is: brought to normal form, which it takes; `named` are the operands."""
     # The arguments' own code (__array__, __index__) may change any array, so it runs first. After that, views that are
     # nobody else's, of memory that stays, are what is checked and computed on.
     arrays = [_array(x, name) for name, x in named.items()]
@@ -210,31 +205,9 @@ def _compute(form, named, axis, out, dtype, num_threads):
         _check_type(out)
     _held = [kernels.hold(a) for a in (*arrays, out)]
     operands = [_operand(a, name) for name, a in zip(named, arrays, strict=True)]
-
-    first, second = operands[0], operands[-1]
-    if first.shape != second.shape:
-        names = " and ".join(named)
-        raise ValueError(f"{names} must have the same shape; got {first.shape} and {second.shape}")
-    if not -first.ndim <= axis < first.ndim:
-        raise AxisError(axis, first.ndim)
-    axis %= first.ndim
-    dtype = _common_dtype(first.dtype, second.dtype) if dtype is None else _checked_dtype(dtype, "the result")
-    if out is not None:
-        view = _plain_view(out)
-        _check_out(view, first.shape)
-    threads = threads_for(first.size, num_threads)
-    # Nothing is refused from here on.
-    if out is None:
-        result = _empty_like(operands, dtype)
-        _run(form, (first, second), result, axis, threads)
-        return result
-    if _is_writable_in_place(view, operands):
-        _run(form, (first, second), view, axis, threads)
-    else:
-        result = np.empty_like(view, view.dtype.newbyteorder("="))
-        _run(form, (first, second), result, axis, threads)
-        np.copyto(view, result)
-    return out
+    view = None if out is None else _plain_view(out)
+    result = kernels.run(form, operands[0], operands[-1], axis, view, dtype, num_threads, threads_for)
+    return result if out is None else out
 
 
 def _array(x, name):
@@ -256,26 +229,11 @@ def _operand(array, name):
     """What the kernels can read; copied only if converted, byte-swapped or unaligned."""
     x = _plain_view(array)
     if x.dtype.kind in "biu":
-        return x.astype(_FLOAT64)
-    dtype = _checked_dtype(x.dtype, name)
-    if x.dtype.isnative and x.flags.aligned:
+        return x.astype(np.float64)
+    if kernels.is_normal(x):
         return x
-    return np.array(x, dtype, order="K")
-
-
-def _checked_dtype(dtype, name):
-    """The dtype in native byte order."""
-    native = dtype if dtype.isnative else dtype.newbyteorder("=")
-    if kernels.dtype_code(native) is None:
-        raise TypeError(f"{name} has dtype {dtype}; supported are float32, bfloat16, float16 and float64")
-    return native
-
-
-def _common_dtype(a, b):
-    # np.result_type's answer, but that ml_dtypes does not promote bfloat16 with float16.
-    if a == b:
-        return a
-    return _FLOAT64 if _FLOAT64 in (a, b) else _FLOAT32
+    kernels.native_code(x.dtype, name)
+    return np.array(x, x.dtype.newbyteorder("="), order="K")
 
 
 def _index(axis):
@@ -291,43 +249,3 @@ def _check_type(out):
     # Not isinstance, which believes what an object says of its class.
     if not issubclass(type(out), np.ndarray) or issubclass(type(out), np.ma.MaskedArray):
         raise TypeError(f"return arrays must be of ArrayType, without a mask; got {type(out).__name__}")
-
-
-def _check_out(out, shape):
-    _checked_dtype(out.dtype, "out")
-    if out.shape != shape:
-        raise ValueError(f"non-broadcastable output operand with shape {out.shape} doesn't match the shape {shape}")
-    if not out.flags.writeable:
-        raise ValueError("output array is read-only")
-
-
-def _run(form, operands, result, axis, threads):
-    if result.size == 0:
-        return
-    if kernels.run_common(form, *operands, axis, result, None, threads, threads_for) is None:
-        views, loops = plan([*operands, result], axis)
-        kernels.run(form, views, loops, threads)
-
-
-def _is_writable_in_place(out, operands):
-    """Whether the kernels can write `out` without changing what they still read."""
-    return (
-        out.dtype.isnative
-        and out.flags.aligned
-        and not has_overlapping_elements(out)
-        and all(not np.may_share_memory(a, out, max_work=1) or is_same_memory(a, out) for a in operands)
-    )
-
-
-def _empty_like(operands, dtype):
-    """A new array in the operands' memory order (order 'K'), as a ufunc would make it."""
-    first = operands[0]
-    if first.flags.forc and all(a.strides == first.strides for a in operands):
-        return np.empty_like(first, dtype)
-    iterator = np.nditer(
-        [*operands, None],
-        flags=["zerosize_ok"],
-        op_dtypes=[*(a.dtype for a in operands), dtype],
-        op_flags=[["readonly"]] * len(operands) + [["writeonly", "allocate"]],
-    )
-    return iterator.operands[-1]

@@ -44,9 +44,7 @@ E. Accuracy. src - m is formed only where it is exact: for |m| >= 256 (2048 in d
    needs the whole sum alone: there the term of the maximum, which is all of it where one class has all the mass,
    is taken out afterwards and the better one put in.
 """
-from cpython.buffer cimport (
-    PyBUF_STRIDES, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
-)
+from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
@@ -54,7 +52,14 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport uint16_t
 from libc.float cimport FLT_MAX
 from libc.math cimport INFINITY, fabs, floor
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
+
+from fastlsm.kernels.layout cimport (
+    are_far_apart, have_same_places, have_same_shape, is_aligned, lay_out, may_overlap_itself, order_of_result,
+)
+from fastlsm.kernels.problem cimport (
+    BACKWARD_DST, BACKWARD_SRC, BFLOAT16, FLOAT16, FLOAT32, FLOAT64, LOG_SOFTMAX, DType, Form, Operand, Problem,
+)
 
 import _thread
 import os
@@ -283,22 +288,6 @@ ctypedef fused item:            # an array's element
     bf16
     f16
 
-ctypedef fused raw_item:        # an array's element as a buffer can carry it
-    float
-    double
-    uint16_t
-
-cpdef enum DType:
-    FLOAT32
-    FLOAT64
-    BFLOAT16
-    FLOAT16
-
-cpdef enum Form:
-    LOG_SOFTMAX
-    BACKWARD_SRC
-    BACKWARD_DST
-
 cdef enum:
     LANES = 16
     CHUNK = 1024                # elements that rows loads, computes and stores at a time
@@ -324,34 +313,9 @@ cdef enum:
     LONG_ENOUGH = 2048          # bytes of a row that is read while the one before it is computed
     MIN_PART = 16384
     MAX_PARTS = 64
-    MAX_LOOPS = 62
     LONG = 1 << 24              # elements for each thread from which on signals are answered
     BRIEF = 8192                # elements up to which the GIL is kept, and nothing else runs meanwhile
 
-
-cdef struct Operand:
-    char* data                  # element [0, 0, 0]
-    DType dtype
-    Py_ssize_t itemsize
-    Py_ssize_t outer, n, inner  # bytes from an element to the next along each axis
-    bint far                    # more than the caches hold
-    bint turned                 # elements along the axis are nearer to each other than along inner
-    Py_ssize_t loops[MAX_LOOPS]
-
-cdef struct Problem:
-    Form form
-    volatile bint stopped       # the call is to end at once; what is written does not matter any more
-    int type                    # of adjacent elements of 16 bits, if all are such: loops compute on them as they are
-    bint ahead                  # loops along rows ask for what they will read, which is not near
-    bint flat                   # rows are adjacent, and so short that they are gone through as one run
-    bint near                   # columns are in the caches and can be computed on where they lie
-    bint wide                   # columns are far, and run along memory: in long runs, processors read ahead themselves
-    Py_ssize_t outer, n, inner  # extents
-    int ndim                    # axes outside `outer` that could not be merged into it, and
-    Py_ssize_t loops[MAX_LOOPS]  # their extents
-    Operand diff_dst            # with LOG_SOFTMAX the same as
-    Operand src                 # dst in the dst form
-    Operand out
 
 cdef struct Sum:                # hi + lo; lo stays 0 in float arithmetic
     double hi, lo
@@ -1904,8 +1868,10 @@ cdef enum:
     FEW_COLUMNS = 16            # fewer do not fill a vector: rather walk along the axis
     FEW_NEIGHBOURS = 6          # runs of fewer adjacent columns are not worth their loads
 
+FORMS = {"LOG_SOFTMAX": LOG_SOFTMAX, "BACKWARD_SRC": BACKWARD_SRC, "BACKWARD_DST": BACKWARD_DST}
+
 cdef object main_thread = threading.main_thread, get_ident = threading.get_ident, team = threading.Lock()
-cdef object ndarray = numpy.ndarray, empty = numpy.empty, uint16 = numpy.uint16
+cdef object ndarray = numpy.ndarray, empty = numpy.empty, empty_like = numpy.empty_like
 cdef object float32 = numpy.dtype(numpy.float32), float64 = numpy.dtype(numpy.float64)
 cdef object float16 = numpy.dtype(numpy.float16)
 
@@ -1931,17 +1897,23 @@ cdef int code_of(dtype) except -2:
     return -1
 
 
-def dtype_code(dtype):
-    """The DType of a dtype in native byte order, or None."""
-    code = code_of(dtype)
-    return code if code >= 0 else None
+cdef object native(dtype):
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
-cdef void set_operand(Operand* op, void* data, DType dtype, Py_ssize_t itemsize, Py_ssize_t nbytes) noexcept:
-    op.data = <char*> data
+cpdef int native_code(dtype, name) except -1:
+    """The DType of a dtype in any byte order. If there is none, a TypeError names the argument."""
+    cdef int code = code_of(native(dtype))
+    if code < 0:
+        raise TypeError(f"{name} has dtype {dtype}; supported are float32, bfloat16, float16 and float64")
+    return code
+
+
+cdef void set_operand(Operand* op, const Py_buffer* buffer, DType dtype) noexcept:
+    op.data = <char*> buffer.buf
     op.dtype = dtype
-    op.itemsize = itemsize
-    op.far = nbytes >= FAR_BYTES
+    op.itemsize = buffer.itemsize
+    op.far = buffer.len >= FAR_BYTES
 
 
 cdef struct Walk:
@@ -2113,9 +2085,9 @@ cdef int walk(Problem* p, int threads) except -1:
 cdef object base_of = numpy.ndarray.base.__get__       # a subclass's own `base` may be anything
 
 
-def hold(array):
+cpdef list hold(array):
     """Weak references to an array and to those it is a view of: while there are any, NumPy refuses to resize it."""
-    references = []
+    cdef list references = []
     while isinstance(array, ndarray):
         references.append(ref(array))
         array = base_of(array)
@@ -2123,7 +2095,7 @@ def hold(array):
 
 
 cdef bint take(Operand* op, Py_buffer* buffer, array, known, DType known_code) except -1:
-    """Take hold of the memory of an ndarray of a native dtype; False, and nothing is held, if it is none.
+    """Take hold of the memory of an operand in normal form. Of any other nothing is held, and the answer is False.
 
     The code of one dtype is known: that of bfloat16 takes a quarter of a microsecond to find.
     """
@@ -2136,228 +2108,182 @@ cdef bint take(Operand* op, Py_buffer* buffer, array, known, DType known_code) e
         return False
     # Of a small problem, typed memoryviews would take the larger part: 0.22 us each, where this takes 0.05.
     PyObject_GetBuffer(array, buffer, PyBUF_STRIDES)
-    set_operand(op, buffer.buf, <DType> code, buffer.itemsize, buffer.len)
+    if not is_aligned(buffer):
+        PyBuffer_Release(buffer)
+        return False
+    set_operand(op, buffer, <DType> code)
     return True
 
 
-cdef bint is_plain(Py_buffer* buffer, const Py_buffer* first, char order) noexcept:
-    """Whether this is memory that the kernels can use as it is, of the first array's shape and in that order."""
+def is_normal(array):
+    """Whether an operand is in normal form: an ndarray and no subclass, of one of the four dtypes, native, aligned."""
+    cdef Operand op
+    cdef Py_buffer buffer
+    if not take(&op, &buffer, array, None, FLOAT32):
+        return False
+    PyBuffer_Release(&buffer)
+    return True
+
+
+cdef object new_result(const Py_buffer* operands, first, second, dtype):
+    """A new array in the memory order that the result of a ufunc would have."""
+    cdef char order = order_of_result(&operands[0], &operands[1])
+    if order == b"K":
+        return empty_like(first, dtype)
+    if order != 0:
+        return empty(first.shape, dtype, "C" if order == b"C" else "F")
+    arrays = [first] if second is first else [first, second]
+    flags = [["readonly"]] * len(arrays) + [["writeonly", "allocate"]]
+    dtypes = [*[a.dtype for a in arrays], dtype]
+    iterator = numpy.nditer([*arrays, None], flags=["zerosize_ok"], op_flags=flags, op_dtypes=dtypes)
+    return iterator.operands[len(arrays)]
+
+
+cdef bint leaves_unread(const Py_buffer* buffers, const Operand* op, int i, array, out, DType out_dtype) except -1:
+    """Whether what is written to `out` is never in the place of an element, of operand i, that is yet to be read."""
     return (
-        buffer.len > 0
-        and <size_t> buffer.buf % buffer.itemsize == 0
-        and buffer.ndim == first.ndim
-        and memcmp(buffer.shape, first.shape, first.ndim * sizeof(Py_ssize_t)) == 0
-        and PyBuffer_IsContiguous(buffer, order)
+        op.dtype == out_dtype and have_same_places(&buffers[i], &buffers[2])
+        or are_far_apart(&buffers[i], &buffers[2])
+        or not numpy.may_share_memory(array, out, max_work=1)
     )
 
 
-cdef bint is_matrix(Py_buffer* buffer, const Py_buffer* first) noexcept:
-    """The same of a matrix with gaps between its rows or its elements, whose strides are positive."""
-    return (
-        buffer.len > 0
-        and <size_t> buffer.buf % buffer.itemsize == 0
-        and buffer.ndim == 2 and first.ndim == 2
-        and buffer.shape[0] == first.shape[0] and buffer.shape[1] == first.shape[1]
-        and buffer.strides[0] > 0 and buffer.strides[0] % buffer.itemsize == 0
-        and buffer.strides[1] > 0 and buffer.strides[1] % buffer.itemsize == 0
-    )
+def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
+    """A whole call whose arguments are in normal form. Of any other call nothing is done, and the answer is None.
 
+    `first` is diff_dst, and `second` src or dst; both are src with LOG_SOFTMAX. In normal form an operand is as
+    `is_normal` says, `out` None or an ndarray and no subclass, `dtype` None or a numpy.dtype, `axis` an int, and
+    `num_threads` None or an int of at least 1. All else that can be wrong with a call is refused here.
 
-cdef char order_of_matrices(const Py_buffer* first, const Py_buffer* second) noexcept:
-    """The memory order that a ufunc's result would have, or 0 if that is not so simple."""
-    if first.strides[0] > first.strides[1] and second.strides[0] > second.strides[1]:
-        return b"C"
-    if first.strides[0] < first.strides[1] and second.strides[0] < second.strides[1]:
-        return b"F"
-    return 0
-
-
-cdef bint has_elements_apart(const Py_buffer* matrix) noexcept:
-    cdef int near = 0 if matrix.strides[0] < matrix.strides[1] else 1
-    return (
-        matrix.strides[near] >= matrix.itemsize
-        and matrix.strides[1 - near] >= matrix.strides[near] * (matrix.shape[near] - 1) + matrix.itemsize
-    )
-
-
-cdef char* end_of(const Py_buffer* buffer) noexcept:
-    cdef char* last = <char*> buffer.buf
-    cdef int d
-    for d in range(buffer.ndim):
-        last += (buffer.shape[d] - 1) * buffer.strides[d]
-    return last + buffer.itemsize
-
-
-cdef bint is_apart_or_same(const Py_buffer* a, const Py_buffer* b, bint same_dtype) noexcept:
-    """Of two arrays of one shape with positive strides."""
-    cdef int d
-    if a.buf != b.buf:
-        return end_of(a) <= <char*> b.buf or end_of(b) <= <char*> a.buf
-    for d in range(a.ndim):
-        same_dtype &= a.shape[d] == 1 or a.strides[d] == b.strides[d]
-    return same_dtype
-
-
-def run_common(Form form, first, second, axis, out, dtype, num_threads, threads_for):
-    """The whole of a common call in a microsecond; of any other nothing, and None.
-
-    Common are ndarrays that need no conversion, all in C or all in Fortran order or matrices that are parts of such,
-    an axis that is an int, and an `out` that can be written where it lies. Whether another call is wrong or only rarer
-    is for the caller to see.
-
-    Parameters
-    ----------
-    form : Form
-    first, second : object
-        diff_dst and src (dst in the dst form); both src with LOG_SOFTMAX.
-    axis, out, num_threads : object
-        As in the public functions.
-    dtype : numpy.dtype or None
-    threads_for : callable
-        The threads for a number of elements and `num_threads`, of which it refuses what is wrong.
-
-    Returns
-    -------
-    ndarray or None
-        `out`, or a new array.
+    `threads_for` says on how many threads a number of elements is computed, `num_threads` at most.
     """
     cdef Problem p
-    cdef Operand* operands[3]
     cdef Py_buffer buffers[3]
-    cdef int held = 0, overflow, ndim, d, threads = 1
-    cdef bint plain
+    cdef DType code
+    cdef bint brief
+    cdef int held = 0, overflow, ndim, threads = 1, d
     cdef long along
-    cdef char order
-    cdef Py_ssize_t count, before = 1, behind = 1
-    cdef const Py_ssize_t* shape
-    cdef Operand* op
-    operands[:] = [&p.diff_dst, &p.src, &p.out]
+    cdef Py_ssize_t count
     # No code of an argument's own runs from here on, as it would of an axis or num_threads of another type.
-    if type(axis) is not int or not (num_threads is None or type(num_threads) is int):
+    if type(axis) is not int or not (out is None or type(out) is ndarray):
         return None
-    if not (out is None or dtype is None):
+    if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
         return None
     try:
         if not take(&p.diff_dst, &buffers[0], first, None, FLOAT32):
             return None
         held = 1
+        count = buffers[0].len // buffers[0].itemsize
+        brief = count <= BRIEF
+        if not brief or num_threads is not None:
+            # Python's other threads can change an array while a long call computes, and while any call asks for
+            # threads. So a long call holds the arrays, and a brief call asks first. Both look at the arrays afterwards.
+            held = 0
+            PyBuffer_Release(&buffers[0])
+            if brief:
+                threads = threads_for(count, num_threads)
+            else:
+                _held = hold(first), hold(second), hold(out)
+            if not take(&p.diff_dst, &buffers[0], first, None, FLOAT32):
+                return None
+            held = 1
+            count = buffers[0].len // buffers[0].itemsize
+            if brief and count > BRIEF:
+                return None
         known = first.dtype
         if not take(&p.src, &buffers[1], second, known, p.diff_dst.dtype):
             return None
         held = 2
-        if out is not None:
-            if not take(&p.out, &buffers[2], out, known, p.diff_dst.dtype):
-                return None
-            held = 3
-        order = b"C" if PyBuffer_IsContiguous(&buffers[0], b"C") else b"F"
-        plain = True
-        for d in range(held):
-            plain &= is_plain(&buffers[d], &buffers[0], order)
-        if not plain:
-            for d in range(held):
-                if not is_matrix(&buffers[d], &buffers[0]):
-                    return None
-            order = order_of_matrices(&buffers[0], &buffers[1])
-            if order == 0 and out is None:
-                return None
-        shape, ndim = buffers[0].shape, buffers[0].ndim
+
+        if not have_same_shape(&buffers[0], &buffers[1]):
+            names = "diff_dst and src" if form == BACKWARD_SRC else "diff_dst and dst"
+            raise ValueError(f"{names} must have the same shape; got {first.shape} and {second.shape}")
+        ndim = buffers[0].ndim
         along = PyLong_AsLongAndOverflow(axis, &overflow)
         if overflow or not -ndim <= along < ndim:
-            return None
+            raise numpy.exceptions.AxisError(axis, ndim)
         if along < 0:
             along += ndim
-
-        result = out
-        if out is None:
-            if dtype is None and p.diff_dst.dtype == p.src.dtype:
-                dtype = known
-            if dtype is None or dtype is not known and code_of(dtype) < 0:
-                return None
-            result = empty(first.shape, dtype, "C" if order == b"C" else "F")
-            if not take(&p.out, &buffers[2], result, known, p.diff_dst.dtype):
-                return None
-            held = 3
-        count = buffers[0].len // buffers[0].itemsize
-        if (
-            buffers[2].readonly
-            or not plain and not has_elements_apart(&buffers[2])
-            or not is_apart_or_same(&buffers[0], &buffers[2], p.diff_dst.dtype == p.out.dtype)
-            or not is_apart_or_same(&buffers[1], &buffers[2], p.src.dtype == p.out.dtype)
-        ):
-            return None
-        if count > BRIEF:
-            _held = hold(first), hold(second), hold(result)
-        if num_threads is not None or count >= 2 * ELEMENTS_PER_THREAD:     # else it could only be 1
-            threads = threads_for(count, num_threads)
-
-        for d in range(along):
-            before *= shape[d]
-        for d in range(along + 1, ndim):
-            behind *= shape[d]
-        p.form = form
-        p.ndim = 0
-        p.n = shape[along]
-        if plain:
-            p.outer, p.inner = (before, behind) if order == b"C" else (behind, before)
-            for op in operands:
-                op.inner = op.itemsize
-                op.n = p.inner * op.inner
-                op.outer = p.n * op.n
+        if dtype is None:
+            # As np.result_type has it, which has no answer for bfloat16 with float16.
+            if p.diff_dst.dtype == p.src.dtype:
+                code, dtype = p.diff_dst.dtype, known
+            elif p.diff_dst.dtype == FLOAT64 or p.src.dtype == FLOAT64:
+                code, dtype = FLOAT64, float64
+            else:
+                code, dtype = FLOAT32, float32
+        elif dtype is known:
+            code = p.diff_dst.dtype
         else:
-            p.outer, p.inner = 1, shape[1 - along]
-            for d in range(3):
-                operands[d].outer = 0
-                operands[d].n = buffers[d].strides[along]
-                operands[d].inner = buffers[d].strides[1 - along]
+            code, dtype = <DType> native_code(dtype, "the result"), native(dtype)
+
+        result, view = out, None
+        if out is None:
+            result = new_result(buffers, first, second, dtype)
+        else:
+            dtype = out.dtype
+            code = p.diff_dst.dtype if dtype is known else <DType> native_code(dtype, "out")
+            PyObject_GetBuffer(out, &buffers[2], PyBUF_STRIDES)
+            held = 3
+            if not have_same_shape(&buffers[2], &buffers[0]):
+                raise ValueError(
+                    f"non-broadcastable output operand with shape {out.shape} doesn't match the shape {first.shape}")
+            # A buffer also calls an array read-only of which NumPy only warns that it shares memory.
+            if buffers[2].readonly and not out.flags.writeable:
+                raise ValueError("output array is read-only")
+            if count > 0 and not (
+                (dtype is known or dtype.isnative)
+                and is_aligned(&buffers[2])
+                and not may_overlap_itself(&buffers[2])
+                and leaves_unread(buffers, &p.diff_dst, 0, first, out, code)
+                and leaves_unread(buffers, &p.src, 1, second, out, code)
+            ):
+                held = 2
+                PyBuffer_Release(&buffers[2])
+                view = out.view(ndarray)        # keeps its shape whatever another thread does to `out`
+                result = empty_like(view, native(dtype))
+        if count == 0:
+            return result
+        if held == 2:
+            PyObject_GetBuffer(result, &buffers[2], PyBUF_STRIDES)
+            held = 3
+        set_operand(&p.out, &buffers[2], code)
+        p.form = form
+        lay_out(&p, buffers, <int> along)
+        if not brief and (num_threads is not None or count >= 2 * ELEMENTS_PER_THREAD):     # else it could only be 1
+            threads = threads_for(count, num_threads)
         walk(&p, threads)
-        return result
+        if view is not None:
+            numpy.copyto(view, result)
+        return result if view is None else out
     finally:
         for d in range(held):
             PyBuffer_Release(&buffers[d])
 
 
-cdef int take_view(Operand* op, const raw_item[:, :, :] view, DType dtype) except -1:
-    cdef Py_ssize_t count = view.shape[0] * view.shape[1] * view.shape[2]
-    set_operand(op, <void*> &view[0, 0, 0], dtype, sizeof(raw_item), count * sizeof(raw_item))
-    op.outer, op.n, op.inner = view.strides[0], view.strides[1], view.strides[2]
-    return 0
+def layout(diff_dst, src, out, int axis):
+    """How `run` goes along three arrays of one shape, without a 0 in it: extents, strides, loops.
 
-
-def run(Form form, list views, list loops, int threads):
-    """Compute the last of `views` from the others, whatever their strides.
-
-    Parameters
-    ----------
-    form : Form
-    views : list of ndarray
-        diff_dst (src with LOG_SOFTMAX), src (dst in the dst form), out: of shape (outer, n, inner), without a 0 in it.
-    loops : list of (extent, strides)
-        Further axes, over which the views are repeated: strides in bytes, one for each array.
-    threads : int
+    Extents and strides are those of the axes (outer, n, inner), the strides for each array. A loop is a further axis:
+    its extent, and its strides in each array. tests/test_layouts.py has examples.
     """
     cdef Problem p
-    cdef Operand* operands[3]
-    cdef Operand* op
-    cdef DType dtype
-    cdef int i, d
-    p.form = form
-    p.outer, p.n, p.inner = views[0].shape
-    p.ndim = len(loops)
-    for d in range(p.ndim):
-        p.loops[d] = loops[d][0]
-    operands[:] = [&p.diff_dst, &p.src, &p.out]
-    for i in range(3):
-        op = operands[i]
-        dtype = <DType> code_of(views[i].dtype)
-        if dtype == FLOAT32:
-            take_view[float](op, views[i], dtype)
-        elif dtype == FLOAT64:
-            take_view[double](op, views[i], dtype)
-        else:                       # a buffer has no name for bfloat16
-            take_view[uint16_t](op, views[i].view(uint16), dtype)
-        for d in range(p.ndim):
-            op.loops[d] = loops[d][1][i]
-    walk(&p, threads)
+    cdef Py_buffer buffers[3]
+    cdef int held = 0, d
+    try:
+        for array in (diff_dst, src, out):
+            PyObject_GetBuffer(array, &buffers[held], PyBUF_STRIDES)
+            held += 1
+            if not (have_same_shape(&buffers[held - 1], &buffers[0]) and 0 <= axis < buffers[0].ndim):
+                raise ValueError("the arrays need one shape that has this axis")
+        lay_out(&p, buffers, axis)
+    finally:
+        for d in range(held):
+            PyBuffer_Release(&buffers[d])
+    strides = [(p.diff_dst.outer, p.diff_dst.n, p.diff_dst.inner), (p.src.outer, p.src.n, p.src.inner),
+               (p.out.outer, p.out.n, p.out.inner)]
+    loops = [(p.loops[d], (p.diff_dst.loops[d], p.src.loops[d], p.out.loops[d])) for d in range(p.ndim)]
+    return (p.outer, p.n, p.inner), strides, loops
 
 
 def openmp_threads():

@@ -73,8 +73,8 @@ def get_num_threads():
 
 
 def threads_for(elements, num_threads):
-    """The threads for a call on so many elements; `num_threads` is the caller's limit or None."""
-    limit = available()[0] if num_threads is None else checked_num_threads(num_threads)
+    """The threads for a call on so many elements; `num_threads` is the caller's limit, at least 1, or None."""
+    limit = available()[0] if num_threads is None else min(num_threads, _MOST)
     limit = min(limit, elements // _ELEMENTS_PER_THREAD)
     return limit if limit > 1 and _may_use_threads(elements) else 1
 

@@ -46,3 +46,14 @@ def rng():
             return getattr(self.generator, name)
 
     return PerThread()
+
+
+@pytest.fixture
+def nothing_else(monkeypatch):
+    """Calls that the kernels do not take as they are fail."""
+
+    def refuse(*args):
+        raise AssertionError("this call went the general way")
+
+    monkeypatch.setattr(_api, "_operand", refuse)
+    monkeypatch.setattr(_api, "_convert_and_run", refuse)

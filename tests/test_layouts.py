@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from reference import BOUND, DTYPES
 
 import fastlsm
+from fastlsm import _runtime
 
 STEPS = [1, 1, 2, 3, -1, -2, 0]
 
@@ -86,6 +87,114 @@ def test_any_layout_dtype_axis_form_and_alias(isa, problem):
     bound = BOUND[result.dtype]
     # In float64 the twin's own error counts too where long double is not wider (0 on x86-64).
     assert reference.ulp_error(result, expected, at) <= bound
+
+
+# ------------------------------------------------------------------------------------ how the kernels go
+
+
+def places(strides, extents):
+    """How far in memory each element is from the first."""
+    return sum(
+        (s * i for s, i in zip(strides, np.indices(extents, sparse=True), strict=True)),
+        np.zeros(extents, int),
+    )
+
+
+def rows(strides, extents, axis):
+    """The places of each row's elements, a row after the other in any order."""
+    return np.moveaxis(places(strides, extents), axis, -1).reshape(-1, extents[axis])
+
+
+def check_layout(arrays, axis):
+    """Each row of each array is gone through once, its elements in order, at the same time as in the other arrays."""
+    (outer, n, inner), strides, loops = _runtime.kernels.layout(*arrays, axis)
+    shape = arrays[0].shape
+    expected = np.concatenate([rows(a.strides, shape, axis) for a in arrays], axis=1)
+    extents = [*(extent for extent, _ in loops), outer, inner, n]
+    answer = np.concatenate(
+        [
+            rows([*(s[k] for _, s in loops), strides[k][0], strides[k][2], strides[k][1]], extents, -1)
+            for k in range(len(arrays))
+        ],
+        axis=1,
+    )
+    assert sorted(map(tuple, answer)) == sorted(map(tuple, expected))
+    # `outer` is the longest, the loops come in the order of their lengths, and of all `inner` is the nearest.
+    assert [extent for extent, _ in loops] == sorted(extent for extent, _ in loops)
+    assert all(1 < extent <= outer for extent, _ in loops)
+    steps = [tuple(abs(s) for s in reversed(s)) for _, s in loops] + [tuple(abs(s[0]) for s in reversed(strides))]
+    if inner > 1 and outer > 1:
+        assert tuple(abs(s[2]) for s in reversed(strides)) <= min(steps)
+    return (outer, n, inner), strides, loops
+
+
+@given(problems(), st.permutations(range(6)))
+def test_every_row_is_gone_through_once(problem, order):
+    _, g, x, axis, _, dtype = problem
+    order = [d for d in order if d < x.ndim]
+    out = np.empty([x.shape[d] for d in order], dtype).transpose(np.argsort(order))
+    check_layout([g, x, out], axis % x.ndim)
+    check_layout([g, g, x], axis % x.ndim)
+
+
+@pytest.mark.parametrize("shape", [(7,), (4, 8), (3, 5, 9), (2, 3, 4, 5), (1, 6, 1), (3, 1, 4), (1, 1)], ids=str)
+def test_contiguous_arrays_have_no_loops(shape):
+    """The axes before and behind: one of them is outer, the other inner."""
+    for axis in range(len(shape)):
+        before, n, behind = int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))
+        for order in "CF":
+            arrays = [np.empty(shape, dtype, order=order) for dtype in ("f4", "f2", "f8")]
+            extents, strides, loops = check_layout(arrays, axis)
+            assert not loops
+            if n == 1:  # then both are one axis
+                assert np.prod(extents) == before * behind
+                continue
+            outer, inner = (before, behind) if arrays[0].flags.c_contiguous else (behind, before)
+            assert extents == (outer, n, inner)
+            for a, (along_outer, along_n, along_inner) in zip(arrays, strides, strict=True):
+                assert outer == 1 or along_outer == n * inner * a.itemsize
+                assert along_n == inner * a.itemsize
+                assert along_inner == a.itemsize
+
+
+def test_layouts_by_hand():
+    layout = _runtime.kernels.layout
+    matrix = np.empty((4, 8))
+    part = np.empty((9, 8))[::2][:4]
+    assert layout(matrix, matrix, part, 1) == ((1, 8, 4), [(0, 8, 64), (0, 8, 64), (0, 8, 128)], [])
+    # Arrays in channels-last order. Along the channels, they are matrices in C order.
+    view = np.empty((2, 3, 4, 5), "f4").transpose(0, 3, 1, 2)
+    assert layout(view, view, view, 1) == ((24, 5, 1), [(20, 4, 4)] * 3, [])
+    assert layout(view, view, view, 2) == ((2, 3, 20), [(240, 80, 4)] * 3, [])
+    # Reversed: its axes are one axis in it, but not in another.
+    assert layout(view[::-1], view, view, 1) == ((2, 5, 12), [(-240, 4, 20), (240, 4, 20), (240, 4, 20)], [])
+    # One number for all.
+    number = np.broadcast_to(np.float32(1), view.shape)
+    assert layout(number, view, view, 1) == ((24, 5, 1), [(0, 0, 0), (20, 4, 4), (20, 4, 4)], [])
+    # Contrary orders: what does not merge is a loop.
+    contrary = np.empty((2, 3, 4, 5, 6), "f4")
+    assert layout(contrary.T, contrary.T, contrary.reshape(contrary.T.shape), 0) == (
+        (5, 6, 2),
+        [(24, 4, 1440), (24, 4, 1440), (96, 480, 4)],
+        [(3, (480, 480, 8)), (4, (120, 120, 24))],
+    )
+
+
+def test_as_many_loops_as_there_can_be():
+    """60 axes of two elements: NumPy allows no more, whether it allows 64 axes or 32."""
+    most = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
+    many = min(60, most)
+    shape = [2] * many + [1] * (most - many)
+    x, contrary = (
+        np.lib.stride_tricks.as_strided(np.float16(1), shape, steps)  # which nobody reads
+        for steps in ([0] * most, [2 * (most - d) for d in range(most)])
+    )
+    extents, strides, loops = _runtime.kernels.layout(x, x, contrary, many - 1)
+    assert extents == (2, 2, 2)
+    assert [extent for extent, _ in loops] == [2] * (many - 3)
+    last = contrary.strides[many - 1]
+    assert strides == [(0, 0, 0), (0, 0, 0), (last + 4, last, last + 2)]
+    assert [steps for _, steps in loops] == [(0, 0, step) for step in contrary.strides[: many - 3]]
 
 
 @pytest.mark.parametrize("ndim", [7, 20, 32])
