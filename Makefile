@@ -1,7 +1,7 @@
 # `make build` once, in a virtual environment; then any of the others.
 .PHONY: build test parallel emulate sanitize fuzz lint bench compare example clean
 
-build:  ## compile the kernels in place; again after a change to a .pyx, .pxd or .h
+build:  ## compile the kernels in place; again after a change to a .pyx, .pxd, .hpp or .h
 	pip install --editable '.[test,lint,bench,examples]'
 
 test:
@@ -31,6 +31,7 @@ lint:
 	ruff check .
 	ruff format --check .
 	cython-lint fastlsm/*.pyx fastlsm/kernels/*.pxd
+	clang-format --dry-run -Werror fastlsm/include/*.h* fastlsm/include/vectors/*.hpp
 	python -m mypy.stubtest fastlsm --ignore-missing-stub
 
 bench:  ## long (66 of 264 cells took 12 minutes) beside all rivals (`pip install '.[rivals]'`); `python -m benchmarks --quick` takes two minutes

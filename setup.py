@@ -37,9 +37,28 @@ if os.environ.get("FASTLSM_LEVELS"):
 
 # No contraction that the source does not ask for, so that every level gives the same bits, and never
 # -ffast-math, which gives other bits and sets flush-to-zero for the whole process.
-FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-g0"]
+FLAGS = [
+    "-std=c++17",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-O3",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-g0",
+]
 if os.environ.get("FASTLSM_VECTOR_BYTES"):
     FLAGS += ["-DFASTLSM_VECTOR_BYTES=" + os.environ["FASTLSM_VECTOR_BYTES"], "-Wno-psabi"]
+# For the .pyx and for all .pxd files.
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "freethreading_compatible": True,
+    "subinterpreters_compatible": "no",
+}
 WARNINGS = ["-Wall", "-Wextra", "-Werror"] if STRICT else []
 SANITIZE = os.environ.get("FASTLSM_SANITIZE")
 if SANITIZE:
@@ -72,13 +91,15 @@ class BuildExt(build_ext):
 
 def extensions():
     Options.warning_errors = STRICT
-    included = [str(path) for kind in ("*.h", "*.pxd") for path in sorted(Path("fastlsm").rglob(kind))]
+    included = [str(path) for kind in ("*.h", "*.hpp", "*.pxd") for path in sorted(Path("fastlsm").rglob(kind))]
     for level, flags in LEVELS.items():
         # One call and one folder a level: Cython wants one module to a source. It remembers a source's
         # compiler arguments from one call to the next, so they come after it.
         name = f"fastlsm._kernels_{level}"
-        (extension,) = cythonize([Extension(name, ["fastlsm/_kernels.pyx"])], build_dir=f"build/cython/{level}")
-        extension.include_dirs = ["fastlsm"]
+        source = Extension(name, ["fastlsm/_kernels.pyx"], language="c++")
+        (extension,) = cythonize([source], build_dir=f"build/cython/{level}", compiler_directives=DIRECTIVES)
+        extension.language = "c"  # for the linker: nothing of C++'s library is used
+        extension.include_dirs = ["fastlsm/include"]
         extension.depends = included
         extension.extra_compile_args = FLAGS + flags + WARNINGS
         extension.extra_link_args = [f"-fsanitize={SANITIZE}"] if SANITIZE else []

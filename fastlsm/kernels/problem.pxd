@@ -1,40 +1,85 @@
-# The problem that is handed to `walk`: one form, three arrays, and how their elements lie in memory.
+"""A call as the kernels see it: three operands over (outer, n, inner), where n is the length of the softmax axis."""
 
-cdef enum DType:
-    FLOAT32
-    FLOAT64
-    BFLOAT16
-    FLOAT16
+cdef extern from "item.hpp" nogil:
+    enum class DType:
+        FLOAT32
+        FLOAT64
+        BFLOAT16
+        FLOAT16
 
-cdef enum Form:
-    LOG_SOFTMAX
-    BACKWARD_SRC
-    BACKWARD_DST
+    enum class Layout:
+        F32
+        F64
+        BF16
+        BF16_IN_PAIRS
+        F16
+
+    Layout layout_of(DType dtype) noexcept
+    Py_ssize_t size_of(Layout layout) noexcept
+    Py_ssize_t real_size(bint in_double) noexcept
+    bint is_narrow(Layout layout) noexcept
+    bint has_quick_ends(Layout layout) noexcept
+    const char* layout_name(Layout layout) noexcept
+
+cdef extern from "forms.hpp" nogil:
+    enum class Form:
+        LOG_SOFTMAX
+        BACKWARD_SRC
+        BACKWARD_DST
+
+    struct FormTraits:
+        bint has_gradient
+        bint needs_exp
+        bint apart
+
+    FormTraits traits_of(Form form) noexcept
+    bint writes_from_exp(Form form) noexcept
+
+cdef extern from "bits.hpp" nogil:
+    enum:
+        LANES, MOST_PARTS
+    Py_ssize_t blocks(Py_ssize_t n, Py_ssize_t size) noexcept
+    Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t size) noexcept
+    Py_ssize_t part_length(Py_ssize_t n) noexcept
 
 cdef enum:
     MAX_DIMENSIONS = 64         # NumPy's most
-    MAX_LOOPS = 62              # all of them but n and inner
+    MOST_LOOPS = MAX_DIMENSIONS
+
 
 cdef struct Operand:
     char* data                  # element [0, 0, 0]
     DType dtype
     Py_ssize_t itemsize
     Py_ssize_t outer, n, inner  # bytes from an element to the next along each axis
-    bint far                    # more than the caches hold
-    bint turned                 # elements along the axis are nearer to each other than along inner
-    Py_ssize_t loops[MAX_LOOPS]
+    Py_ssize_t loops[MOST_LOOPS]
+    bint far                    # larger than what the caches keep
 
 cdef struct Problem:
     Form form
-    volatile bint stopped       # the call is to end at once; what is written does not matter any more
-    int type                    # of adjacent elements of 16 bits, if all are such: loops compute on them as they are
-    bint ahead                  # loops along rows ask for what they will read, which is not near
-    bint flat                   # rows are adjacent, and so short that they are gone through as one run
-    bint near                   # columns are in the caches and can be computed on where they lie
-    bint wide                   # columns are far, and run along memory: in long runs, processors read ahead themselves
+    volatile bint stopped       # the call is to end at once: nobody will read what it writes
     Py_ssize_t outer, n, inner  # extents
-    int ndim                    # axes outside `outer` that could not be merged into it, and
-    Py_ssize_t loops[MAX_LOOPS]  # their extents
-    Operand diff_dst            # with LOG_SOFTMAX the same as
+    int ndim                    # axes outside `outer` that do not merge with it, and
+    Py_ssize_t loops[MOST_LOOPS]    # their extents
+    Operand diff_dst            # of log_softmax the same as
     Operand src                 # dst in the dst form
     Operand out
+
+
+cdef inline char* locate(const Problem* p, const Operand* op, Py_ssize_t outer) noexcept nogil:
+    """The address of op[outer, 0, 0], where `outer` counts on through the axes that do not merge."""
+    cdef char* at = op.data
+    cdef int d
+    if p.ndim == 0:
+        return at + outer * op.outer
+    at += outer % p.outer * op.outer
+    outer //= p.outer
+    for d in range(p.ndim - 1, -1, -1):
+        at += outer % p.loops[d] * op.loops[d]
+        outer //= p.loops[d]
+    return at
+
+
+cdef inline bint is_over_itself(const Problem* p) noexcept nogil:
+    """Whether the result is written where an operand is read."""
+    return p.out.data == p.src.data or p.out.data == p.diff_dst.data

@@ -29,17 +29,17 @@ static int cpu_supports(const char *level)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    int v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-        && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")
-        && has_in_ecx(1, bit_SSE3 | bit_SSSE3 | bit_SSE4_1 | bit_SSE4_2 | bit_AVX | bit_F16C | bit_CMPXCHG16B
-                         | bit_MOVBE | bit_POPCNT)
-        && has_in_ecx(0x80000001, bit_LAHF_LM | bit_LZCNT);
+    int v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+             __builtin_cpu_supports("bmi2") &&
+             has_in_ecx(1, bit_SSE3 | bit_SSSE3 | bit_SSE4_1 | bit_SSE4_2 | bit_AVX | bit_F16C | bit_CMPXCHG16B |
+                               bit_MOVBE | bit_POPCNT) &&
+             has_in_ecx(0x80000001, bit_LAHF_LM | bit_LZCNT);
     if (strcmp(level, "v3") == 0)
         return v3;
     if (strcmp(level, "v4") == 0)
-        return v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-            && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
-            && __builtin_cpu_supports("avx512vl");
+        return v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl");
 #endif
     /* The one level that a build for this processor family is compiled for anyway. */
     return strcmp(level, "v3") != 0 && strcmp(level, "v4") != 0;

@@ -11,21 +11,29 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#ifdef __F16C__
-#include <immintrin.h>
-#endif
 
 /* Two types, so that the compiler tells them from each other and from integers. */
-typedef struct { uint16_t bits; } bf16;
-typedef struct { uint16_t bits; } f16;
+typedef struct {
+    uint16_t bits;
+} bf16;
+typedef struct {
+    uint16_t bits;
+} f16;
 
-static inline uint32_t bits_of_f32(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
-static inline float f32_of_bits(uint32_t u) { float x; memcpy(&x, &u, sizeof x); return x; }
-
-static inline float f32_from_bf16(bf16 x)
+static inline uint32_t bits_of_f32(float x)
 {
-    return f32_of_bits((uint32_t)x.bits << 16);
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
 }
+static inline float f32_of_bits(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+static inline float f32_from_bf16(bf16 x) { return f32_of_bits((uint32_t)x.bits << 16); }
 
 static inline bf16 bf16_from_f32(float x)
 {
@@ -41,7 +49,7 @@ static inline float f32_from_f16(f16 x)
 {
     uint32_t sign = (uint32_t)(x.bits & 0x8000) << 16;
     uint32_t u = (uint32_t)(x.bits & 0x7fff) << 13;
-    uint32_t normal = u + (112u << 23);                    /* exponent bias 15 -> 127 */
+    uint32_t normal = u + (112u << 23); /* exponent bias 15 -> 127 */
     /* Subnormal: put the mantissa under 2^-14 and take 2^-14 away; exact, and no float32
      * subnormal is touched, which a flush-to-zero mode would lose. */
     uint32_t subnormal = bits_of_f32(f32_of_bits(u + (113u << 23)) - f32_of_bits(113u << 23));
@@ -61,7 +69,7 @@ static inline f16 f16_from_f32(float x)
     uint32_t quiet_nan = 0x7e00 | ((u >> 13) & 0x03ff);
     uint32_t h = u < (113u << 23) ? subnormal : normal;
     f16 y;
-    h = u >= 0x477ff000 ? 0x7c00 : h;                      /* 65520 and more: infinity */
+    h = u >= 0x477ff000 ? 0x7c00 : h; /* 65520 and more: infinity */
     h = u > 0x7f800000 ? quiet_nan : h;
     y.bits = (uint16_t)(sign | h);
     return y;
@@ -73,9 +81,9 @@ static inline float f32_to_odd(double x)
 {
     float nearest = (float)x;
     uint32_t u = bits_of_f32(nearest);
-    double away = x < 0 ? x - (double)nearest : (double)nearest - x;   /* rounded away from 0? */
+    double away = x < 0 ? x - (double)nearest : (double)nearest - x; /* rounded away from 0? */
     uint32_t odd = away > 0 ? u - 1 : u + 1;
-    int inexact = (away != 0) & (x - x == 0);              /* infinities and NaN are what they are */
+    int inexact = (away != 0) & (x - x == 0); /* infinities and NaN are what they are */
     return f32_of_bits(((u & 1) == 0) & inexact ? odd : u);
 }
 

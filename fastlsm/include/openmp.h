@@ -45,7 +45,7 @@ static inline int openmp_team(int wanted)
     (void)wanted;
     return 1;
 }
-static inline void openmp_barrier(void) { }
+static inline void openmp_barrier(void) {}
 static inline const char *openmp_library(void) { return NULL; }
 
 #endif

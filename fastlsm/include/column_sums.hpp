@@ -1,0 +1,250 @@
+/* Sums of columns in LANES lanes of double (bits.hpp): element j of a column is added to its lane j % LANES. */
+#ifndef FASTLSM_COLUMN_SUMS_HPP
+#define FASTLSM_COLUMN_SUMS_HPP
+
+#include <utility>
+
+#include "lanes.hpp"
+#include "traffic.hpp"
+#include "tuning.hpp"
+
+namespace {
+
+template <class T> ALWAYS_INLINE const T *below(const T *x, ptrdiff_t bytes)
+{
+    return (const T *)((const char *)x + bytes);
+}
+
+/* Vectors of double that a vector of the arithmetic becomes. */
+template <class R> constexpr int HALVES = WIDTH<Vector<R>> / WIDTH<f64_vector>;
+
+/* Sums of adjacent columns, or a lane of theirs, in so many vectors. */
+template <class R, int VECTORS = HALVES<R>> struct ColumnSums {
+    static constexpr bool HAS_LOW = sizeof(R) == sizeof(double);
+    f64_vector hi[VECTORS], lo[VECTORS];
+
+    ColumnSums() : hi(), lo() {}
+
+    template <class T> ALWAYS_INLINE void add_row(const T *x)
+    {
+        for (int k = 0; k < VECTORS; k++)
+            add_to<R>(hi + k, lo + k, Item<T>::load_as_f64(x + k * WIDTH<f64_vector>));
+    }
+
+    /* The same as the first of its lane: 0 + x, but that -0 stays. */
+    template <class T> ALWAYS_INLINE void set_row(const T *x)
+    {
+        for (int k = 0; k < VECTORS; k++)
+            hi[k] = Item<T>::load_as_f64(x + k * WIDTH<f64_vector>);
+    }
+
+    /* `before` + this, to this: the tree's step. */
+    ALWAYS_INLINE void add_to_sums_before(const ColumnSums &before)
+    {
+        for (int k = 0; k < VECTORS; k++) {
+            f64_vector s = before.hi[k] + hi[k], t = s - before.hi[k];
+            if constexpr (HAS_LOW)
+                lo[k] = ((before.hi[k] - (s - t)) + (hi[k] - t)) + (before.lo[k] + lo[k]);
+            hi[k] = s;
+        }
+    }
+
+    /* float's arithmetic leaves `lo` alone. */
+    ALWAYS_INLINE void read(const double *from_hi, const double *from_lo)
+    {
+        for (int k = 0; k < VECTORS; k++) {
+            hi[k] = load_vector(from_hi + k * WIDTH<f64_vector>);
+            if constexpr (HAS_LOW)
+                lo[k] = load_vector(from_lo + k * WIDTH<f64_vector>);
+        }
+    }
+    ALWAYS_INLINE void write(double *to_hi, double *to_lo) const
+    {
+        for (int k = 0; k < VECTORS; k++) {
+            store_vector(to_hi + k * WIDTH<f64_vector>, hi[k]);
+            if constexpr (HAS_LOW)
+                store_vector(to_lo + k * WIDTH<f64_vector>, lo[k]);
+        }
+    }
+};
+
+/* The sum of lanes l, l + step, l + 2 step, ... of columns of at most LANES elements, where no lane has more than one.
+ */
+template <ptrdiff_t step, class T>
+ALWAYS_INLINE ColumnSums<Arithmetic<T>, 1> sum_few_rows(const T *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t l)
+{
+    ColumnSums<Arithmetic<T>, 1> sum;
+    if constexpr (step == LANES) {
+        sum.set_row(below(x, l * pitch));
+    } else {
+        sum = sum_few_rows<2 * step>(x, n, pitch, l);
+        if (l + step < n) {
+            ColumnSums<Arithmetic<T>, 1> more = sum_few_rows<2 * step>(x, n, pitch, l + step);
+            more.add_to_sums_before(sum);
+            sum = more;
+        }
+    }
+    return sum;
+}
+
+/* The sum of a whole column, lane by lane in bit-reversed order. The tree then adds each sum to the one before it as
+ * soon as there are two of a level, as a binary counter carries. So no more than five sums wait, in registers. */
+template <class T, int... i>
+ALWAYS_INLINE ColumnSums<Arithmetic<T>> sum_many_rows(const T *x, ptrdiff_t n, ptrdiff_t pitch,
+                                                      std::integer_sequence<int, i...>)
+{
+    ColumnSums<Arithmetic<T>> waiting[5];
+    auto one_lane = [&](auto number) {
+        constexpr int c = decltype(number)::value;
+        constexpr int lane = (c & 1) << 3 | (c & 2) << 1 | (c & 4) >> 1 | (c & 8) >> 3;
+        ColumnSums<Arithmetic<T>> sum;
+        for (ptrdiff_t j = lane; j < n; j += LANES)
+            sum.add_row(below(x, j * pitch));
+        if constexpr ((c & 1) == 1)
+            sum.add_to_sums_before(waiting[0]);
+        if constexpr ((c & 3) == 3)
+            sum.add_to_sums_before(waiting[1]);
+        if constexpr ((c & 7) == 7)
+            sum.add_to_sums_before(waiting[2]);
+        if constexpr ((c & 15) == 15)
+            sum.add_to_sums_before(waiting[3]);
+        waiting[(c & 1) == 0 ? 0 : (c & 2) == 0 ? 1 : (c & 4) == 0 ? 2 : (c & 8) == 0 ? 3 : 4] = sum;
+    };
+    static_assert(sizeof...(i) == LANES && LANES == 16);
+    (one_lane(std::integral_constant<int, i>{}), ...);
+    return waiting[4];
+}
+
+template <class T>
+NOINLINE void sum_columns_of(const T *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t columns, double *hi, double *lo)
+{
+    using R = Arithmetic<T>;
+    memset(lo, 0, columns * sizeof *lo);
+    if (n <= LANES) {
+        for (ptrdiff_t c = 0; c < columns; c += WIDTH<f64_vector>) {
+            ColumnSums<R, 1> sum = sum_few_rows<1>(x + c, n, pitch, 0);
+            sum.hi[0] += 0.0; /* -0 becomes 0, as where a lane begins with 0 */
+            sum.write(hi + c, lo + c);
+        }
+        return;
+    }
+    for (ptrdiff_t c = 0; c < columns; c += WIDTH<Vector<R>>)
+        sum_many_rows(x + c, n, pitch, std::make_integer_sequence<int, LANES>{}).write(hi + c, lo + c);
+}
+
+/* The whole sum of each of `columns` columns, a multiple of LANES, of n elements, which are `pitch` bytes apart. */
+inline void sum_columns(Layout layout, const char *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t columns, double *hi,
+                        double *lo)
+{
+    with_item_in_order(
+        layout, [&](auto of) { sum_columns_of((const typename decltype(of)::type *)x, pitch, n, columns, hi, lo); });
+}
+
+/* Rows of LANES columns, to the lanes of those columns in memory: lane l of column c is hi[l * LANES + c]. */
+template <class T>
+NOINLINE void add_block_of(const T *x, ptrdiff_t pitch, ptrdiff_t height, bool begins, double *hi, double *lo)
+{
+    for (ptrdiff_t lane = 0; lane < LANES && lane < height; lane++) {
+        ColumnSums<Arithmetic<T>, LANE_VECTORS> sum;
+        if (!begins)
+            sum.read(hi + lane * LANES, lo + lane * LANES);
+        for (ptrdiff_t j = lane; j < height; j += LANES)
+            sum.add_row(below(x, j * pitch));
+        sum.write(hi + lane * LANES, lo + lane * LANES);
+    }
+}
+
+/* Fold the `used` lanes of `columns` columns as the tree of bits.hpp, to the first lane. The other lanes hold nothing,
+ * and adding 0 would change no bit. */
+template <class R> void fold_columns(double *hi, double *lo, ptrdiff_t used, ptrdiff_t columns)
+{
+    for (ptrdiff_t step = LANES / 2; step; step /= 2)
+        for (ptrdiff_t i = 0, below = step * columns; i < ((used < 2 * step ? used : 2 * step) - step) * columns; i++) {
+            if constexpr (sizeof(R) == sizeof(double)) {
+                Sum sum = add({ hi[i], lo[i] }, { hi[i + below], lo[i + below] });
+                hi[i] = sum.hi, lo[i] = sum.lo;
+            } else {
+                hi[i] += hi[i + below];
+            }
+        }
+}
+
+/* Add rows `start` to `start + height - 1` of columns of n elements to the columns' lanes, LANES columns at a time and
+ * lane by lane, so that a lane stays in registers. Where a part of the column ends, its lanes are folded and added to
+ * hi and lo. `lanes_hi` and `lanes_lo` have room for LANES lanes of all columns. */
+inline void sum_slab(Layout layout, const char *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t start, ptrdiff_t height,
+                     ptrdiff_t columns, double *lanes_hi, double *lanes_lo, double *hi, double *lo)
+{
+    if (height == n) {
+        sum_columns(layout, x, pitch, n, columns, hi, lo);
+        return;
+    }
+    ptrdiff_t part = part_length(n), used = start % part + height;
+    bool begins = start % part == 0, ends = used % part == 0 || start + height == n;
+    with_item_in_order(layout, [&](auto of) {
+        using T = typename decltype(of)::type;
+        for (ptrdiff_t c = 0; c < columns; c += LANES) {
+            double *block_hi = lanes_hi + c * LANES, *block_lo = lanes_lo + c * LANES;
+            add_block_of((const T *)x + c, pitch, height, begins, block_hi, block_lo);
+            if (!ends)
+                continue;
+            fold_columns<Arithmetic<T>>(block_hi, block_lo, used < LANES ? used : LANES, LANES);
+            for (int l = 0; l < LANES; l++) {
+                Sum sum = add({ hi[c + l], lo[c + l] },
+                              { block_hi[l], ColumnSums<Arithmetic<T>>::HAS_LOW ? block_lo[l] : 0 });
+                hi[c + l] = sum.hi, lo[c + l] = sum.lo;
+            }
+        }
+    });
+}
+
+template <class T>
+NOINLINE void sum_where_it_lies_of(const T *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t width, ptrdiff_t columns,
+                                   double *lanes_hi, double *lanes_lo, double *hi, double *lo)
+{
+    using R = Arithmetic<T>;
+    constexpr bool HAS_LOW = ColumnSums<R>::HAS_LOW;
+    constexpr int step = WIDTH<f64_vector>;
+    memset(lanes_hi, 0, LANES * columns * sizeof *lanes_hi);
+    if (HAS_LOW)
+        memset(lanes_lo, 0, LANES * columns * sizeof *lanes_lo);
+    for (ptrdiff_t j = 0; j < n; j++) {
+        const T *row = below(x, j * pitch);
+        double *lane_hi = lanes_hi + j % LANES * columns, *lane_lo = lanes_lo + j % LANES * columns;
+        prefetch(below(row, ROWS_AHEAD * pitch), width * sizeof *row);
+        ptrdiff_t c = 0;
+        for (; c + step <= width; c += step) {
+            f64_vector sum = load_vector(lane_hi + c), low = {};
+            if constexpr (HAS_LOW)
+                low = load_vector(lane_lo + c);
+            add_to<R>(&sum, &low, Item<T>::load_as_f64(row + c));
+            store_vector(lane_hi + c, sum);
+            if constexpr (HAS_LOW)
+                store_vector(lane_lo + c, low);
+        }
+        for (; c < width; c++) {
+            Sum sum = add({ lane_hi[c], HAS_LOW ? lane_lo[c] : 0 }, { (double)Item<T>::load_one(row + c), 0 });
+            lane_hi[c] = sum.hi;
+            if constexpr (HAS_LOW)
+                lane_lo[c] = sum.lo;
+        }
+    }
+    fold_columns<R>(lanes_hi, lanes_lo, n < LANES ? n : LANES, columns);
+    memcpy(hi, lanes_hi, columns * sizeof *hi);
+    if (HAS_LOW)
+        memcpy(lo, lanes_lo, columns * sizeof *lo);
+}
+
+/* The sum of each of `width` columns of at most one part, row by row, as the processor reads ahead: the lanes are in
+ * memory, but near. There is room for `columns` columns, a multiple of LANES. */
+inline void sum_where_it_lies(Layout layout, const char *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t width,
+                              ptrdiff_t columns, double *lanes_hi, double *lanes_lo, double *hi, double *lo)
+{
+    with_item_in_order(layout, [&](auto of) {
+        sum_where_it_lies_of((const typename decltype(of)::type *)x, pitch, n, width, columns, lanes_hi, lanes_lo, hi,
+                             lo);
+    });
+}
+
+} // namespace
+#endif

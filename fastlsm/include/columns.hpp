@@ -1,0 +1,257 @@
+/* The loops over columns, a row of a tile after the other: maximum, exp, and the last step. Each of n columns has its
+ * own constants.
+ *
+ * Elements are read in their order. Rows of an operand are `pitch` bytes apart, as `Strip` says.
+ */
+#ifndef FASTLSM_COLUMNS_HPP
+#define FASTLSM_COLUMNS_HPP
+
+#include "column_sums.hpp"
+#include "rows.hpp"
+
+namespace {
+
+/* Rows of another tile, which are copied while rows of this one are computed. */
+struct Copy {
+    const char *source;
+    char *to;
+    ptrdiff_t source_pitch, to_pitch, bytes;
+};
+
+/* Four rows that are copied together, a few bytes after each vector. */
+struct CopyMeanwhile {
+    const Copy *copy; /* or NULL */
+    ptrdiff_t row, copied;
+
+    ALWAYS_INLINE void some(ptrdiff_t bytes)
+    {
+        if (!copy || copied + bytes > copy->bytes)
+            return;
+        for (int k = 0; k < 4; k++)
+            memcpy(copy->to + (row + k) * copy->to_pitch + copied,
+                   copy->source + (row + k) * copy->source_pitch + copied, bytes);
+        copied += bytes;
+    }
+    ALWAYS_INLINE void rest(ptrdiff_t rows)
+    {
+        if (copy)
+            copy_rows(copy->to + row * copy->to_pitch + copied, copy->to_pitch,
+                      copy->source + row * copy->source_pitch + copied, copy->source_pitch, rows, copy->bytes - copied,
+                      0);
+    }
+};
+
+/* A loop over n columns of `rows` rows. pass.at<way, count>(row, i) computes `count` vectors from row `row` and column
+ * i on, pass.end(row, i) what is less than a vector, where a row has no whole one.
+ *
+ * The constants of many columns do not fit into the first-level cache. Then they are loaded once for four rows. */
+template <class R, class Pass>
+ALWAYS_INLINE void over_columns(Pass &pass, ptrdiff_t rows, ptrdiff_t n, const Copy *next, ptrdiff_t next_row)
+{
+    constexpr ptrdiff_t width = WIDTH<Vector<R>>;
+    for (ptrdiff_t j = 0, count; j < rows; j += count) {
+        CopyMeanwhile meanwhile = { next, next_row + j, 0 };
+        count = rows - j >= 4 && n * (ptrdiff_t)sizeof(R) >= MANY_COLUMNS ? 4 : 1;
+        pass.begin_rows(j, count);
+        if (count == 4) {
+            for (ptrdiff_t i = 0; i < n; i += width) {
+                pass.template at<Way::BELOW, 4>(j, i + width > n ? n - width : i);
+                meanwhile.some(width * pass.ITEM_BYTES);
+            }
+        } else {
+            ptrdiff_t i = 0;
+            for (; i + STEP<R> <= n; i += STEP<R>)
+                pass.template at<Way::BESIDE, TOGETHER<R>>(j, i);
+            for (; i + width <= n; i += width)
+                pass.template at<Way::BESIDE, 1>(j, i);
+            if (i < n && n >= width) /* some elements once more */
+                pass.template at<Way::BESIDE, 1>(j, n - width);
+            else if (i < n)
+                pass.end(j, n);
+        }
+        meanwhile.rest(count);
+    }
+}
+
+/* A reader of vectors that lie as `way` says, from column i of row j on. */
+template <class T, Way way> ALWAYS_INLINE auto reader_at(Strip x, ptrdiff_t j, ptrdiff_t i)
+{
+    if constexpr (way == Way::BELOW)
+        return Below<T>{ x.row<const T>(j) + i, x.pitch };
+    else
+        return Whole<T>{ x.row<const T>(j) + i };
+}
+template <class T, Way way, int count, class V>
+ALWAYS_INLINE void store_at(Strip y, ptrdiff_t j, ptrdiff_t i, const V *x)
+{
+    if constexpr (way == Way::BELOW)
+        for (int k = 0; k < count; k++)
+            Item<T>::store(y.row<T>(j + k) + i, x[k]);
+    else
+        Item<T>::template store<count>(y.row<T>(j) + i, x);
+}
+
+/* Which rows are asked for ahead of their use: bytes from a row to that, or 0. */
+struct RowsAhead {
+    ptrdiff_t result, src;
+};
+
+template <class T, class Step, Second second> struct WriteColumns {
+    using R = Arithmetic<T>;
+    using X = std::conditional_t<second == Second::EXP, R, T>;
+    static constexpr ptrdiff_t ITEM_BYTES = sizeof(T);
+    Strip y, g, x;
+    const R *constants;
+    ptrdiff_t row_bytes;
+    RowsAhead ahead;
+    Step step;
+
+    ALWAYS_INLINE void begin_rows(ptrdiff_t j, ptrdiff_t count)
+    {
+        for (ptrdiff_t k = j; k < j + count; k++) {
+            if (ahead.result)
+                prefetch((char *)y.row<T>(k) + ahead.result, row_bytes);
+            if (ahead.src)
+                prefetch((char *)x.row<T>(k) + ahead.src, row_bytes);
+        }
+    }
+    template <Way way, int count> ALWAYS_INLINE void at(ptrdiff_t j, ptrdiff_t i)
+    {
+        Vector<R> result[count];
+        ConstantReader<R, way> of = { constants + i };
+        step.template operator()<count>(result, of, reader_at<T, way>(g, j, i),
+                                        wrapped(of, reader_at<X, way>(x, j, i)));
+        store_at<T, way, count>(y, j, i, result);
+    }
+    ALWAYS_INLINE void end(ptrdiff_t j, ptrdiff_t elements)
+    {
+        Vector<R> result[1];
+        ConstantReader<R, Way::BESIDE> of = { constants };
+        First<T> first_g = { g.row<const T>(j), elements, 0 };
+        First<X> first_x = { x.row<const X>(j), elements, 0 };
+        step.template operator()<1>(result, of, first_g, wrapped(of, first_x));
+        Item<T>::store_first(y.row<T>(j), result, elements);
+    }
+
+private:
+    template <class C, class Reader> static ALWAYS_INLINE auto wrapped(C of, Reader reader)
+    {
+        if constexpr (second == Second::EXP_OF_OPERAND)
+            return ExpOf<C, Reader>{ of, reader };
+        else
+            return reader;
+    }
+};
+
+template <class T, class Step, Second second>
+NOINLINE bool write_columns_of(Strip y, Strip g, Strip x, RowsAhead ahead, ptrdiff_t rows, ptrdiff_t n,
+                               const Constants &constants, const Copy *next, ptrdiff_t next_row)
+{
+    using R = Arithmetic<T>;
+    WriteColumns<T, Step, second> pass = { y, g, x, constants.of<R>(0), n * (ptrdiff_t)sizeof(T), ahead, Step() };
+    over_columns<R>(pass, rows, n, next, next_row);
+    return pass.step.has_out_of_range();
+}
+
+/* The results of some rows of a tile, to y. x is the second operand, or its exp if the pass before has left that.
+ * Meanwhile rows of another tile are copied, if `next` says so, from row `next_row` on. Returns whether there is a dst
+ * that the step cannot do. */
+inline bool write_columns(Form form, Layout layout, Strip y, Strip g, Strip x, bool is_exp, RowsAhead ahead,
+                          ptrdiff_t rows, ptrdiff_t n, const Constants &constants, const Copy *next, ptrdiff_t next_row)
+{
+    return with_item_in_order(layout, [&](auto of) {
+        using T = typename decltype(of)::type;
+        return with_step_and_second<Arithmetic<T>>(form, is_exp, [&](auto step, auto second) {
+            return write_columns_of<T, decltype(step), decltype(second)::value>(y, g, x, ahead, rows, n, constants,
+                                                                                next, next_row);
+        });
+    });
+}
+
+/* Compute again what the dst form's step could not do. */
+inline void mend_columns(Layout layout, Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t n,
+                         const Constants &constants)
+{
+    with_item_in_order(layout, [&](auto of) {
+        using T = typename decltype(of)::type;
+        for (ptrdiff_t j = 0; j < rows; j++)
+            mend_dst(y.row<T>(j), g.row<const T>(j), x.row<const T>(j), n, constants.diff_dst_hi, constants.diff_dst_lo,
+                     1);
+    });
+}
+
+template <class T> NOINLINE void max_columns_of(Strip x, ptrdiff_t rows, ptrdiff_t n, Arithmetic<T> *max)
+{
+    using V = Vector<Arithmetic<T>>;
+    for (ptrdiff_t j = 0, count; j < rows; j += count) {
+        count = rows - j < 4 ? 1 : 4;
+        for (ptrdiff_t c = 0; c < n; c += WIDTH<V>) {
+            V top = load_vector(max + c);
+            for (ptrdiff_t k = 0; k < count; k++)
+                top = Isa::maximum(Item<T>::load(x.row<const T>(j + k) + c), top);
+            store_vector(max + c, top);
+        }
+    }
+}
+
+/* The maximum of each column and its constant MAXIMUM, to that; NaN passed over. n is a multiple of LANES. */
+inline void max_columns(Layout layout, Strip x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants)
+{
+    with_item_in_order(layout, [&](auto of) {
+        using T = typename decltype(of)::type;
+        max_columns_of<T>(x, rows, n, constants.of<Arithmetic<T>>(MAXIMUM));
+    });
+}
+
+template <class T, bool apart> struct ExpColumns {
+    using R = Arithmetic<T>;
+    static constexpr ptrdiff_t ITEM_BYTES = sizeof(T);
+    Strip e, x;
+    const R *constants;
+    R *ties;
+
+    ALWAYS_INLINE void begin_rows(ptrdiff_t, ptrdiff_t) {}
+    template <Way way, int count> ALWAYS_INLINE void at(ptrdiff_t j, ptrdiff_t i)
+    {
+        Vector<R> y[count];
+        ConstantReader<R, way> of = { constants + i };
+        auto from = reader_at<T, way>(x, j, i);
+        exp_step<count, apart, R>(y, of, from);
+        if constexpr (apart)
+            for_each_vector<count>(from, [&](int k, Vector<R> x) {
+                BitsVector<R> minus_ties = {};
+                y[k] = set_apart<R>(y[k], x, of(MAXIMUM, k), &minus_ties);
+                R *of_column = ties + i + (way == Way::BELOW ? 0 : k * WIDTH<Vector<R>>);
+                store_vector(of_column, load_vector(of_column) + (Vector<R>)((BitsVector<R>)splat((R)1) & minus_ties));
+            });
+        store_at<R, way, count>(e, j, i, y);
+    }
+    ALWAYS_INLINE void end(ptrdiff_t, ptrdiff_t) { __builtin_unreachable(); } /* there are whole vectors only */
+};
+
+template <class T, bool apart>
+NOINLINE void exp_columns_of(Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants,
+                             const Copy *next, ptrdiff_t next_row)
+{
+    using R = Arithmetic<T>;
+    R ties[WIDEST_TILE] = {};
+    ExpColumns<T, apart> pass = { e, x, constants.of<R>(0), ties };
+    over_columns<R>(pass, rows, n, next, next_row);
+    if (apart)
+        for (ptrdiff_t c = 0; c < n; c++)
+            constants.ties[c] += ties[c];
+}
+
+/* exp of some rows of a tile, to e; if `apart`, of what is below the maximum, whose elements are counted. n is a
+ * multiple of LANES. */
+inline void exp_columns(Layout layout, bool apart, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n,
+                        const Constants &constants, const Copy *next, ptrdiff_t next_row)
+{
+    with_item_in_order(layout, [&](auto of) {
+        using T = typename decltype(of)::type;
+        (apart ? exp_columns_of<T, true> : exp_columns_of<T, false>)(e, x, rows, n, constants, next, next_row);
+    });
+}
+
+} // namespace
+#endif

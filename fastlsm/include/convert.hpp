@@ -1,0 +1,118 @@
+/* Any dtype at any stride, to adjacent elements of the arithmetic's type and back. */
+#ifndef FASTLSM_CONVERT_HPP
+#define FASTLSM_CONVERT_HPP
+
+#include "item.hpp"
+#include "traffic.hpp"
+
+namespace {
+
+/* An element in memory to and from a type of the arithmetic. */
+template <class R, class T> ALWAYS_INLINE R widened(T x)
+{
+    if constexpr (std::is_same_v<T, bf16>)
+        return f32_from_bf16(x);
+    else if constexpr (std::is_same_v<T, f16>)
+        return f32_from_f16(x);
+    else
+        return (R)x;
+}
+template <class T, class R> ALWAYS_INLINE T narrowed(R x)
+{
+    if constexpr (std::is_same_v<T, bf16>)
+        return std::is_same_v<R, float> ? bf16_from_f32((float)x) : bf16_from_f64(x);
+    else if constexpr (std::is_same_v<T, f16>)
+        return std::is_same_v<R, float> ? f16_from_f32((float)x) : f16_from_f64(x);
+    else
+        return (T)x;
+}
+
+template <class R, class T> ALWAYS_INLINE void load_strided(R *to, const char *from, ptrdiff_t stride, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        to[i] = widened<R>(*(const T *)(from + i * stride));
+}
+template <class R, class T> ALWAYS_INLINE void store_strided(char *to, const R *from, ptrdiff_t stride, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        *(T *)(to + i * stride) = narrowed<T>(from[i]);
+}
+
+/* Whether vectors convert between T and R, which compilers do not find for float16. */
+template <class R, class T> constexpr bool BY_VECTORS = std::is_same_v<T, f16> && std::is_same_v<R, float>;
+
+template <class R, class T> NOINLINE void load_elements_of(R *to, const char *from, ptrdiff_t stride, ptrdiff_t n)
+{
+    constexpr ptrdiff_t size = sizeof(T);
+    ptrdiff_t i = 0;
+    if (stride == size) {
+        if constexpr (BY_VECTORS<R, T>)
+            for (constexpr ptrdiff_t width = WIDTH<Vector<R>>; i + width <= n; i += width)
+                Item<R>::store(to + i, Item<T>::load((const T *)from + i));
+        load_strided<R, T>(to + i, from + i * size, size, n - i);
+    } else if (stride == 0) { /* one number for all, as np.broadcast_to makes */
+        R x = widened<R>(*(const T *)from);
+        for (; i < n; i++)
+            to[i] = x;
+    } else if (stride == 2 * size) { /* a constant, for shuffles */
+        load_strided<R, T>(to, from, 2 * size, n);
+    } else {
+        load_strided<R, T>(to, from, stride, n);
+    }
+}
+
+template <class R, class T> NOINLINE void store_elements_of(char *to, const R *from, ptrdiff_t stride, ptrdiff_t n)
+{
+    constexpr ptrdiff_t size = sizeof(T);
+    if (stride == size) {
+        ptrdiff_t i = 0;
+        if constexpr (BY_VECTORS<R, T>)
+            for (constexpr ptrdiff_t width = WIDTH<Vector<R>>; i + width <= n; i += width)
+                Item<T>::store((T *)to + i, Item<R>::load(from + i));
+        store_strided<R, T>(to + i * size, from + i, size, n - i);
+    } else if (std::is_same_v<R, float> && std::is_same_v<T, float> && stride == 2 * size) {
+        Isa::store_every_second((float *)to, (const float *)from, n);
+    } else {
+        store_strided<R, T>(to, from, stride, n);
+    }
+}
+
+/* n elements of a dtype, `stride` bytes apart, to float or double. */
+inline void load_elements(bool in_double, void *to, DType dtype, const char *from, ptrdiff_t stride, ptrdiff_t n)
+{
+    with_item_in_order(layout_of(dtype), [&](auto of) {
+        using T = typename decltype(of)::type;
+        if (in_double)
+            load_elements_of<double, T>((double *)to, from, stride, n);
+        else
+            load_elements_of<float, T>((float *)to, from, stride, n);
+    });
+}
+
+/* n elements of float or double to a dtype, rounded once. */
+inline void store_elements(bool in_double, const void *from, DType dtype, char *to, ptrdiff_t stride, ptrdiff_t n)
+{
+    with_item_in_order(layout_of(dtype), [&](auto of) {
+        using T = typename decltype(of)::type;
+        if (in_double)
+            store_elements_of<double, T>(to, (const double *)from, stride, n);
+        else
+            store_elements_of<float, T>(to, (const float *)from, stride, n);
+    });
+}
+
+/* Elements that are adjacent and of the arithmetic's type go to memory as they are; past the caches if `streamed`. */
+inline void store_block(bool in_double, const void *from, DType dtype, bool streamed, char *to, ptrdiff_t stride,
+                        ptrdiff_t n)
+{
+    ptrdiff_t size = in_double ? sizeof(double) : sizeof(float);
+    if (stride != size || layout_of(dtype) != (in_double ? Layout::F64 : Layout::F32))
+        store_elements(in_double, from, dtype, to, stride, n);
+    else if (streamed)
+        stream_copy(to, from, n * size);
+    else
+        memcpy(to, from, n * size);
+}
+
+} // namespace
+#endif

@@ -1,0 +1,168 @@
+/* exp and log1p, in the same operations and the same order on every instruction set: no library function, whose bits
+ * differ from one libm to the next, and no contraction that the source does not ask for (-ffp-contract=off).
+ *
+ * exp(x) * 2^-K, with r = x - k ln 2 and k = round(x / ln 2), so |r| <= ln(2) / 2:
+ *
+ *     exp(x) * 2^-K  =  2^(k - K) * (1 + (r + r^2 q(r))),   r = high + low, of which only high is exact:
+ *                       2^(k - K) * (1 + (high + (low + r^2 q(r))))
+ *
+ * to 0.61 units in the last place. The sum of log_softmax only goes into a logarithm. There r in one part is exact
+ * enough: 2^(k - K) * (1 + r (1 + r q(r))), to 0.9 units, with three operations fewer.
+ *
+ * k comes from adding magic = MAGIC + BIAS - K: the last bits of the sum are the integer k - K and the exponent's bias,
+ * which moved to the exponent's place are 2^(k - K). So K costs nothing, and it may differ from row to row. x is first
+ * raised to (K - BIAS) ln 2, where that power of two is 0, and so is the result; NaN stays NaN. All results must stay
+ * below 2^BIAS.
+ */
+#ifndef FASTLSM_EXP_HPP
+#define FASTLSM_EXP_HPP
+
+#include "vectors.hpp"
+
+namespace {
+
+/* The argument of `count` vectors: x becomes r's high part, `k` the integers, and the last bits of `t` the exponent. */
+template <int count, class R>
+ALWAYS_INLINE void reduce_argument(Vector<R> *x, Vector<R> *t, Vector<R> *k, const Vector<R> *magic)
+{
+    for (int v = 0; v < count; v++)
+        t[v] = Isa::fmadd(x[v], splat((R)LOG2_E), magic[v]);
+    for (int v = 0; v < count; v++)
+        k[v] = t[v] - magic[v];
+    for (int v = 0; v < count; v++)
+        x[v] = Isa::fmadd(k[v], splat(-Real<R>::LN_2_HIGH), x[v]);
+}
+
+template <class R> ALWAYS_INLINE Vector<R> power_of_two_vector(Vector<R> t)
+{
+    return (Vector<R>)((BitsVector<R>)t << Real<R>::MANTISSA);
+}
+
+/* exp(x - shift) * 2^-K of `count` vectors; magic and low belong to K, see above. Several vectors go through each step
+ * together: a polynomial is a chain of operations that wait for each other. */
+template <int count, bool rough, class R>
+ALWAYS_INLINE void exp_vectors(Vector<R> *y, Vector<R> *x, const Vector<R> *shift, const Vector<R> *magic,
+                               const Vector<R> *lowest)
+{
+    Vector<R> t[count], r[count], q[count], low[count];
+    for (int v = 0; v < count; v++)
+        x[v] = Isa::maximum(lowest[v], x[v] - shift[v]);
+    reduce_argument<count, R>(x, t, r, magic);
+    for (int v = 0; v < count; v++)
+        if constexpr (rough) {
+            r[v] = Isa::fmadd(r[v], splat(-Real<R>::LN_2_LOW), x[v]);
+        } else {
+            low[v] = r[v] * splat(-Real<R>::LN_2_LOW);
+            r[v] = x[v] + low[v];
+        }
+    for (int v = 0; v < count; v++)
+        q[v] = splat(Real<R>::Q[0]);
+#pragma GCC unroll 16
+    for (int i = 1; i < Real<R>::Q_TERMS; i++)
+        for (int v = 0; v < count; v++)
+            q[v] = Isa::fmadd(q[v], r[v], splat(Real<R>::Q[i]));
+    for (int v = 0; v < count; v++)
+        if constexpr (rough)
+            y[v] = Isa::fmadd(Isa::fmadd(q[v], r[v], splat((R)1)), r[v], splat((R)1));
+        else
+            y[v] = (R)1 + (x[v] + Isa::fmadd(r[v] * r[v], q[v], low[v]));
+    for (int v = 0; v < count; v++)
+        y[v] *= power_of_two_vector<R>(t[v]);
+}
+
+/* One element as exp_vectors has it. */
+template <class R> ALWAYS_INLINE R exp_one(R x, R shift, R magic, R lowest)
+{
+    R t, k, r, low;
+    x = x - shift;
+    x = lowest > x ? lowest : x;
+    t = fmadd(x, (R)LOG2_E, magic);
+    k = t - magic;
+    x = fmadd(k, -Real<R>::LN_2_HIGH, x);
+    low = k * -Real<R>::LN_2_LOW;
+    r = x + low;
+    return ((R)1 + (x + fmadd(r * r, exp_polynomial<R>(r), low))) * power_of_two(t);
+}
+
+/* One exp, of which the exact value is nearly the sum of the result and *tail: for what a row has one of. */
+ALWAYS_INLINE double exp_with_tail(double x, double magic, double *tail)
+{
+    using D = Real<double>;
+    double t = fmadd(x, LOG2_E, magic), k = t - magic, scale = power_of_two(t);
+    double high = fmadd(k, -D::LN_2_HIGH, x), low = k * -D::LN_2_LOW, r = high + low;
+    double rest = fmadd(r * r, exp_polynomial<double>(r), low), s = high + rest, y = 1.0 + s;
+    *tail = ((s - (y - 1.0)) + (rest - (s - high))) * scale;
+    return y * scale;
+}
+
+/* The same to 2^-28 of it, which is exact enough for results in float, as is their polynomial. */
+ALWAYS_INLINE double exp_for_float(double x, double magic)
+{
+    double t = fmadd(x, LOG2_E, magic), k = t - magic, r = fmadd(k, -LN_2, x);
+    return (1.0 + fmadd(r * r, exp_polynomial<float>(r), r)) * power_of_two(t);
+}
+
+/* u = 2^k (1 + f), with 1 + f in [sqrt(1/2), sqrt(2)). u is at least 1. */
+struct Logarithm {
+    double f, k;
+};
+ALWAYS_INLINE Logarithm split_for_logarithm(double u)
+{
+    constexpr uint64_t SQRT_HALF = 0x3fe6a09e667f3bcd; /* its bits */
+    uint64_t k = (bits_of(u) - SQRT_HALF) >> 52;
+    /* k becomes a double by a conversion that vectorises. */
+    return { real_of_bits(bits_of(u) - (k << 52)) - 1.0, real_of_bits(bits_of(0x1p52) + k) - 0x1p52 };
+}
+
+/* log(1 + x + tail) for x >= 0 and a tail below half an ulp of x; about 0.6 ulp.
+ *
+ * 1 + x = 2^k (1 + f), and, with s = f / (2 + f),
+ *
+ *     log(1 + f)  =  2 atanh(s)  =  2 s + s R,    R = 2/3 s^2 + 2/5 s^4 + 2/7 s^6 + ...
+ *                 =  f - (f^2 / 2 - s (f^2 / 2 + R))
+ *
+ * c, which 1 + x loses in rounding, comes back as c / (1 + x). s^2 < 0.0295: eleven terms of the series leave less than
+ * 2^-59. */
+ALWAYS_INLINE double log1p_with_tail(double x, double tail)
+{
+    using D = Real<double>;
+    double u = 1.0 + x;
+    double big = x > 1.0 ? x : 1.0, small = x > 1.0 ? 1.0 : x;
+    double c = (small - (u - big)) + tail;
+    Logarithm of = split_for_logarithm(u);
+    double f = of.f, s = f / (2.0 + f), z = s * s, half_square = 0.5 * f * f, R = 2.0 / 23;
+#pragma GCC unroll 16
+    for (int n = 21; n >= 3; n -= 2)
+        R = fmadd(R, z, 2.0 / n);
+    R *= z;
+    c = fmadd(of.k, D::LN_2_LOW, c / u);
+    return fmadd(of.k, D::LN_2_HIGH, f - (half_square - fmadd(s, half_square + R, c)));
+}
+
+/* log(1 + x) for x >= 0, to 2^-28 of it, as 2 s + s R: one division, and four terms of the series. c is 0 for x > 1,
+ * NaN for infinity and NaN. */
+ALWAYS_INLINE double log1p_for_float(double x)
+{
+    double u = 1.0 + x, c = x > 1.0 ? u - u : x - (u - 1.0);
+    Logarithm of = split_for_logarithm(u);
+    double s = of.f / (2.0 + of.f), z = s * s, R = 2.0 / 9;
+#pragma GCC unroll 16
+    for (int n = 7; n >= 3; n -= 2)
+        R = fmadd(R, z, 2.0 / n);
+    R *= z;
+    return fmadd(of.k, LN_2, fmadd(s, R, s + s + c));
+}
+
+/* The rounding error of p = a * b, exactly. */
+ALWAYS_INLINE double product_error(double a, double b, double p)
+{
+    if constexpr (HAS_FMA)
+        return fmadd(a, b, -p);
+    /* Dekker's product of Veltkamp's halves; |a| and |b| below 2^990. */
+    double t = 134217729.0 * a, a_high = t - (t - a), a_low = a - a_high;
+    double w = 134217729.0 * b, b_high = w - (w - b), b_low = b - b_high;
+    return ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low;
+}
+
+} // namespace
+#endif

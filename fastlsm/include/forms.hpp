@@ -1,0 +1,53 @@
+/* The table of forms: what each reads, what it needs to know of a row, and the step that ends it.
+ *
+ * To add a form, add its name, its row of the table, its step (steps.hpp) and the case of `with_step`. The compiler
+ * names what is missing.
+ */
+#ifndef FASTLSM_FORMS_HPP
+#define FASTLSM_FORMS_HPP
+
+#include "steps.hpp"
+
+namespace {
+
+enum class Form { LOG_SOFTMAX, BACKWARD_SRC, BACKWARD_DST };
+constexpr int FORMS = 3;
+
+/* A form goes over a row in up to three passes: reduce (sum and maximum), exp, write. */
+struct FormTraits {
+    bool has_gradient; /* reads diff_dst, and needs its sum */
+    bool needs_exp;    /* needs the maximum of src and the sum of exp */
+    bool apart;        /* sums only the exp of what is below the maximum, and counts the elements at it */
+};
+
+inline FormTraits traits_of(Form form)
+{
+    switch (form) {
+    case Form::LOG_SOFTMAX: return { .has_gradient = false, .needs_exp = true, .apart = true };
+    case Form::BACKWARD_SRC: return { .has_gradient = true, .needs_exp = true, .apart = false };
+    case Form::BACKWARD_DST: return { .has_gradient = true, .needs_exp = false, .apart = false };
+    }
+    __builtin_unreachable();
+}
+
+/* f(step), where `step` ends the form. */
+template <class R, class F> ALWAYS_INLINE void with_step(Form form, F f)
+{
+    switch (form) {
+    case Form::LOG_SOFTMAX: return f(LogSoftmaxStep<R>{});
+    case Form::BACKWARD_SRC: return f(SrcStep<R>{});
+    case Form::BACKWARD_DST: return f(DstStep<R>{});
+    }
+    __builtin_unreachable();
+}
+
+/* Whether the last pass reads exp, as the pass before it left it; else it reads src or dst. */
+inline bool writes_from_exp(Form form)
+{
+    bool from_exp = false;
+    with_step<float>(form, [&](auto step) { from_exp = decltype(step)::FROM_EXP; });
+    return from_exp;
+}
+
+} // namespace
+#endif

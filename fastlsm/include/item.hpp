@@ -1,0 +1,255 @@
+/* The elements of arrays: one specialisation of `Item` for each way to read adjacent elements.
+ *
+ * To add an element type: its conversions (half.h has those of the 16-bit types), its `Item`, its name in `DType` and
+ * in `Layout`, and a case in each `switch` here. The compiler names what is missing: `Item` has no general definition,
+ * and a `switch` that lacks a case is a warning.
+ */
+#ifndef FASTLSM_ITEM_HPP
+#define FASTLSM_ITEM_HPP
+
+#include <type_traits>
+
+#include "vectors.hpp"
+
+namespace {
+
+/* The dtype of an array. */
+enum class DType { FLOAT32, FLOAT64, BFLOAT16, FLOAT16 };
+
+/* How the loops read and write adjacent elements. bfloat16 has two ways: vectors in the elements' order, or pairs of
+ * vectors, one of the elements of even number and one of those of odd number. Each element is half of a 32-bit word, so
+ * that a pair takes fewer operations. */
+enum class Layout { F32, F64, BF16, BF16_IN_PAIRS, F16 };
+
+/* The element type that stands for Layout::BF16_IN_PAIRS. */
+struct bf16_in_pairs {
+    bf16 item;
+};
+
+template <class T> struct Item;
+
+/* What most element types have in common. T is the type in memory, R that of the arithmetic. */
+template <class T, class R> struct InOrder {
+    using Arithmetic = R;
+    using V = Vector<R>;
+    static constexpr int UNIT = 1; /* vectors that are loaded and stored together */
+    static constexpr bool QUICK_ENDS = sizeof(T) == 2 ? Isa::QUICK_16_BIT_ENDS : Isa::QUICK_ENDS;
+
+    template <int count> static ALWAYS_INLINE void load(V *x, const T *at)
+    {
+        for (int k = 0; k < count; k++)
+            x[k] = Item<T>::load(at + k * WIDTH<V>);
+    }
+    template <int count> static ALWAYS_INLINE void store(T *at, const V *x)
+    {
+        for (int k = 0; k < count; k++)
+            Item<T>::store(at + k * WIDTH<V>, x[k]);
+    }
+
+    /* The first `count` elements of a unit, and `fill` for the others. */
+    static ALWAYS_INLINE void load_first(V *x, const T *at, ptrdiff_t count, R fill)
+    {
+        *x = first_of<Isa>(at, count, fill);
+    }
+    static ALWAYS_INLINE void store_first(T *at, const V *x, ptrdiff_t count) { store_first_of<Isa>(at, *x, count); }
+
+private:
+    template <class Set> static ALWAYS_INLINE V first_of(const T *at, ptrdiff_t count, R fill)
+    {
+        if constexpr (QUICK_ENDS) {
+            return Set::load_first(at, count, splat(fill));
+        } else {
+            T whole[WIDTH<V>] = {};
+            if (count >= WIDTH<V>)
+                return Item<T>::load(at);
+            memcpy(whole, at, count * sizeof *at);
+            V x = Item<T>::load(whole);
+            for (int i = 0; i < WIDTH<V>; i++)
+                x[i] = i < count ? x[i] : fill;
+            return x;
+        }
+    }
+    template <class Set> static ALWAYS_INLINE void store_first_of(T *at, V x, ptrdiff_t count)
+    {
+        if constexpr (QUICK_ENDS) {
+            Set::store_first(at, x, count);
+        } else if (count >= WIDTH<V>) {
+            Item<T>::store(at, x);
+        } else {
+            T whole[WIDTH<V>];
+            Item<T>::store(whole, x);
+            memcpy(at, whole, count * sizeof *at);
+        }
+    }
+};
+
+template <> struct Item<float> : InOrder<float, float> {
+    using InOrder::load, InOrder::store;
+    static ALWAYS_INLINE f32_vector load(const float *at) { return load_vector(at); }
+    static ALWAYS_INLINE f64_vector load_as_f64(const float *at) { return Isa::load_as_f64(at); }
+    static ALWAYS_INLINE void store(float *at, f32_vector x) { store_vector(at, x); }
+    static float load_one(const float *at) { return *at; }
+    static void store_one(float *at, float x) { *at = x; }
+};
+
+template <> struct Item<double> : InOrder<double, double> {
+    using InOrder::load, InOrder::store;
+    static ALWAYS_INLINE f64_vector load(const double *at) { return load_vector(at); }
+    static ALWAYS_INLINE f64_vector load_as_f64(const double *at) { return load_vector(at); }
+    static ALWAYS_INLINE void store(double *at, f64_vector x) { store_vector(at, x); }
+    static double load_one(const double *at) { return *at; }
+    static void store_one(double *at, double x) { *at = x; }
+};
+
+template <> struct Item<bf16> : InOrder<bf16, float> {
+    using InOrder::load, InOrder::store;
+    static ALWAYS_INLINE f32_vector load(const bf16 *at) { return Isa::load(at); }
+    static ALWAYS_INLINE f64_vector load_as_f64(const bf16 *at) { return Isa::load_as_f64(at); }
+    static ALWAYS_INLINE void store(bf16 *at, f32_vector x) { Isa::store(at, x); }
+    static float load_one(const bf16 *at) { return f32_from_bf16(*at); }
+    static void store_one(bf16 *at, float x) { *at = bf16_from_f32(x); }
+};
+
+template <> struct Item<f16> : InOrder<f16, float> {
+    using InOrder::load, InOrder::store;
+    static ALWAYS_INLINE f32_vector load(const f16 *at) { return Isa::load(at); }
+    static ALWAYS_INLINE f64_vector load_as_f64(const f16 *at) { return Isa::load_as_f64(at); }
+    static ALWAYS_INLINE void store(f16 *at, f32_vector x) { Isa::store(at, x); }
+    static float load_one(const f16 *at) { return f32_from_f16(*at); }
+    static void store_one(f16 *at, float x) { *at = f16_from_f32(x); }
+};
+
+template <> struct Item<bf16_in_pairs> {
+    using Arithmetic = float;
+    using V = f32_vector;
+    static constexpr int UNIT = 2;
+    static constexpr bool QUICK_ENDS = Isa::QUICK_16_BIT_ENDS;
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    static constexpr bool LOW_HALF_IS_ODD = true;
+#else
+    static constexpr bool LOW_HALF_IS_ODD = false;
+#endif
+
+    template <int count> static ALWAYS_INLINE void load(V *x, const bf16_in_pairs *at)
+    {
+        for (int k = 0; k < count; k += 2) {
+            u32_vector words;
+            memcpy(&words, at + k * WIDTH<V>, sizeof words);
+            split(x + k, words);
+        }
+    }
+    template <int count> static ALWAYS_INLINE void store(bf16_in_pairs *at, const V *x)
+    {
+        for (int k = 0; k < count; k += 2) {
+            u32_vector words = join(x + k);
+            memcpy(at + k * WIDTH<V>, &words, sizeof words);
+        }
+    }
+    static ALWAYS_INLINE void load_first(V *x, const bf16_in_pairs *at, ptrdiff_t count, float fill)
+    {
+        u32_vector words = u32_vector{} + (uint32_t)bf16_from_f32(fill).bits * 0x10001;
+        split(x, Isa::load_part(words, at, count * sizeof *at));
+    }
+    static ALWAYS_INLINE void store_first(bf16_in_pairs *at, const V *x, ptrdiff_t count)
+    {
+        Isa::store_part(at, join(x), count * sizeof *at);
+    }
+    static float load_one(const bf16_in_pairs *at) { return f32_from_bf16(at->item); }
+    static void store_one(bf16_in_pairs *at, float x) { at->item = bf16_from_f32(x); }
+
+private:
+    static ALWAYS_INLINE void split(V *even_and_odd, u32_vector words)
+    {
+        even_and_odd[LOW_HALF_IS_ODD] = (V)(words << 16);
+        even_and_odd[!LOW_HALF_IS_ODD] = (V)(words & 0xffff0000);
+    }
+    static ALWAYS_INLINE u32_vector join(const V *even_and_odd)
+    {
+        return Isa::join_halves(Isa::round_to_bf16(even_and_odd[LOW_HALF_IS_ODD]) >> 16,
+                                Isa::round_to_bf16(even_and_odd[!LOW_HALF_IS_ODD]));
+    }
+};
+
+template <class T> using Arithmetic = typename Item<T>::Arithmetic;
+
+/* Stands for the element type T as an argument. */
+template <class T> struct Of {
+    using type = T;
+};
+
+/* f(Of<T>{}), where T is the element type of a layout. */
+template <class F> ALWAYS_INLINE auto with_item(Layout layout, F f)
+{
+    switch (layout) {
+    case Layout::F32: return f(Of<float>{});
+    case Layout::F64: return f(Of<double>{});
+    case Layout::BF16: return f(Of<bf16>{});
+    case Layout::BF16_IN_PAIRS: return f(Of<bf16_in_pairs>{});
+    case Layout::F16: return f(Of<f16>{});
+    }
+    __builtin_unreachable();
+}
+
+/* The same for loops that read all elements in their order. */
+template <class F> ALWAYS_INLINE auto with_item_in_order(Layout layout, F f)
+{
+    return with_item(layout, [&](auto of) {
+        using T = typename decltype(of)::type;
+        return f(Of<std::conditional_t<std::is_same_v<T, bf16_in_pairs>, bf16, T>>{});
+    });
+}
+
+/* The layout of an array's elements, in their order. */
+inline Layout layout_of(DType dtype)
+{
+    switch (dtype) {
+    case DType::FLOAT32: return Layout::F32;
+    case DType::FLOAT64: return Layout::F64;
+    case DType::BFLOAT16: return Layout::BF16;
+    case DType::FLOAT16: return Layout::F16;
+    }
+    __builtin_unreachable();
+}
+
+inline ptrdiff_t real_size(bool in_double) { return in_double ? sizeof(double) : sizeof(float); }
+
+/* Whether elements are smaller in memory than in the arithmetic. */
+inline bool is_narrow(Layout layout)
+{
+    return with_item(layout, [](auto of) {
+        using T = typename decltype(of)::type;
+        return sizeof(T) < sizeof(Arithmetic<T>);
+    });
+}
+
+/* Whether the end of a row, which is less than a vector, is loaded and stored as quickly as a whole vector. */
+inline bool has_quick_ends(Layout layout)
+{
+    return with_item(layout, [](auto of) { return Item<typename decltype(of)::type>::QUICK_ENDS; });
+}
+
+inline const char *layout_name(Layout layout)
+{
+    switch (layout) {
+    case Layout::F32: return "float32";
+    case Layout::F64: return "float64";
+    case Layout::BF16: return "bfloat16";
+    case Layout::BF16_IN_PAIRS: return "bfloat16 in pairs";
+    case Layout::F16: return "float16";
+    }
+    __builtin_unreachable();
+}
+
+/* f(Of<R>{}), where R is the arithmetic's type. */
+template <class F> ALWAYS_INLINE auto with_real(bool in_double, F f)
+{
+    return in_double ? f(Of<double>{}) : f(Of<float>{});
+}
+
+inline ptrdiff_t size_of(Layout layout)
+{
+    return with_item(layout, [](auto of) { return (ptrdiff_t)sizeof(typename decltype(of)::type); });
+}
+
+} // namespace
+#endif

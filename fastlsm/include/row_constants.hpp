@@ -1,0 +1,240 @@
+/* The constants of rows: the first ones from the maximum and the sum of diff_dst, the last ones from the sum of exp.
+ *
+ * There is no branch that depends on a row, so that the compiler can compute many rows side by side.
+ *
+ * Accuracy. src - m is formed only where it is exact: for |m| >= FAR_LOGITS, by Sterbenz's lemma, for every element
+ * that matters. Else the maximum leaves through the exponent: exp(src - K ln 2), K = floor(m / ln 2), rounds nothing.
+ * log_softmax sums the terms of the maximum apart from the others, others + ties * exp(m - K ln 2). The second term is
+ * known more exactly than the arithmetic's type holds, so that log1p sees `others` however small it is. The src form
+ * needs the whole sum alone. The maximum's exp, which is all of it where one class has all the mass, is taken out
+ * afterwards, and a better one is put in.
+ */
+#ifndef FASTLSM_ROW_CONSTANTS_HPP
+#define FASTLSM_ROW_CONSTANTS_HPP
+
+#include <float.h>
+
+#include "dst.hpp"
+#include "forms.hpp"
+
+namespace {
+
+constexpr double MAGIC_OF_DOUBLE = Real<double>::MAGIC + Real<double>::BIAS;
+
+/* One row's constants, on their way to or from `Constants`. */
+template <class R> struct Row {
+    double max, shift, magic, lowest, boost;
+    Sum diff_dst;
+
+    ALWAYS_INLINE void read(const Constants &constants, ptrdiff_t row)
+    {
+        max = constants.of<R>(MAXIMUM)[row];
+        shift = constants.of<R>(SHIFT)[row];
+        magic = constants.of<R>(MAGIC)[row];
+        lowest = constants.of<R>(LOWEST)[row];
+        boost = constants.boost[row];
+        diff_dst = { constants.diff_dst_hi[row], constants.diff_dst_lo[row] };
+    }
+
+    ALWAYS_INLINE void write(const Constants &constants, ptrdiff_t row) const
+    {
+        constants.of<R>(SHIFT)[row] = (R)shift;
+        constants.of<R>(MAGIC)[row] = (R)magic;
+        constants.of<R>(LOWEST)[row] = (R)lowest;
+        constants.boost[row] = boost;
+        constants.diff_dst_hi[row] = diff_dst.hi;
+        constants.diff_dst_lo[row] = diff_dst.lo;
+    }
+
+    /* exp of the maximum, nearly as a sum of the result and *tail. */
+    ALWAYS_INLINE double exp_at_max(double *tail) const { return exp_with_tail(max - shift, magic, tail); }
+
+    /* exp of the maximum to float's exactness, or, with sign -1, its inverse. */
+    ALWAYS_INLINE double exp_at_max_for_float(double sign) const
+    {
+        double K = Real<float>::MAGIC + Real<float>::BIAS - magic;
+        return exp_for_float(sign * (max - shift), MAGIC_OF_DOUBLE - sign * K);
+    }
+
+    /* By how much the loop's exp of the maximum is too large. */
+    ALWAYS_INLINE double error_at_max(double at_max) const
+    {
+        return exp_one<R>((R)max, (R)shift, (R)magic, (R)lowest) - at_max;
+    }
+};
+
+/* A power of two by which a sum of diff_dst is divided, and exp multiplied. */
+struct Boost {
+    double boost, unboost, log2;
+};
+
+/* That a sum of diff_dst is near the end of the arithmetic's range, or past it, does not mean that its product with
+ * softmax is. */
+ALWAYS_INLINE Boost boost_for(float, double size) /* the sum is double, and small ones are exact */
+{
+    bool is_large = (size > FLT_MAX) & (size < INFINITY);
+    return { is_large ? 0x1p64 : 1, is_large ? 0x1p-64 : 1, is_large ? 64.0 : 0 };
+}
+ALWAYS_INLINE Boost boost_for(double, double size)
+{
+    bool is_large = (size > 0x1p900) & (size < INFINITY), is_small = (size < 0x1p-900) & (size > 0);
+    return { is_large   ? 0x1p128
+             : is_small ? 0x1p-128
+                        : 1,
+             is_large   ? 0x1p-128
+             : is_small ? 0x1p128
+                        : 1,
+             is_large   ? 128.0
+             : is_small ? -128
+                        : 0 };
+}
+
+/* How to take exp of src in a row of n elements, whose maximum and sum of diff_dst are known. */
+template <class R> ALWAYS_INLINE Row<R> begin_row(double max, Sum diff_dst, ptrdiff_t n)
+{
+    Row<R> row;
+    Boost of = boost_for(R(), fabs(diff_dst.hi));
+    bool is_near = (fabs(max) < Real<R>::FAR_LOGITS) & (n > 1);
+    double K = is_near ? floor(max * (1 / LN_2)) : 0;
+    row.max = max;
+    row.shift = is_near ? 0 : max;
+    row.boost = of.boost;
+    row.diff_dst = { diff_dst.hi * of.unboost, diff_dst.lo * of.unboost };
+    K -= of.log2;
+    row.magic = (double)(Real<R>::MAGIC + Real<R>::BIAS) - K;
+    row.lowest = (K + Real<R>::LEAST_EXPONENT - 1) * LN_2;
+    return row;
+}
+
+/* (a.hi + a.lo) / (b.hi + b.lo) */
+ALWAYS_INLINE Sum quotient(Sum a, Sum b)
+{
+    double q = a.hi / b.hi, p = q * b.hi;
+    return { q, (((a.hi - p) - product_error(q, b.hi, p)) + (a.lo - q * b.lo)) / b.hi };
+}
+
+/* x cut to what float holds, if that is not subnormal. */
+ALWAYS_INLINE double cut(float, Sum x) { return (float)real_of_bits(bits_of(x.hi) & ~(uint64_t)0x1fffffff); }
+
+/* x rounded to double, or its neighbour towards 0 where rounding went away from 0. */
+ALWAYS_INLINE double cut(double, Sum x)
+{
+    double f = x.hi + x.lo;
+    f = f == f ? f : x.hi; /* past infinity the two-sum's error is NaN */
+    double rest = (x.hi - f) + x.lo;
+    return real_of_bits(bits_of(f) - (f > 0 ? rest < 0 : (f < 0) & (rest > 0)));
+}
+
+/* The src form's factor, S / sum(exp) * boost, where the maximum's exp in the sum is replaced by a better one.
+ *
+ * The loop's own exp, off by up to 0.61 units, stays in the numerators. Where one class has nearly all the mass, its
+ * softmax would come out above 1 by more than half a unit. So a fifth of that error is left in the sum: then the
+ * others' share of the error has room below the bound. */
+ALWAYS_INLINE Sum src_factor(const Row<float> &row, Sum exps)
+{
+    double error = row.error_at_max(row.exp_at_max_for_float(1));
+    return { row.diff_dst.hi / (exps.hi - 0.8 * error) * row.boost, 0 };
+}
+ALWAYS_INLINE Sum src_factor(const Row<double> &row, Sum exps)
+{
+    double tail, at_max = row.exp_at_max(&tail), error = row.error_at_max(at_max);
+    exps = add(exps, { -at_max - error, 0 });
+    Sum ratio = quotient(row.diff_dst, add({ at_max, tail + 0.2 * (error - tail) }, exps));
+    return { ratio.hi * row.boost, ratio.lo * row.boost };
+}
+
+/* L = log(sum(exp(src - m))), from the sum of the others' exp. */
+ALWAYS_INLINE double log_of_sum(const Row<float> &row, Sum others, double ties)
+{
+    return log1p_for_float(others.hi * row.exp_at_max_for_float(-1) + (ties - 1));
+}
+ALWAYS_INLINE double log_of_sum(const Row<double> &row, Sum others, double ties)
+{
+    double tail, at_max = row.exp_at_max(&tail);
+    Sum ratio = add(quotient(others, { at_max, tail }), { ties - 1, 0 });
+    return log1p_with_tail(ratio.hi, ratio.lo);
+}
+
+template <class R> NOINLINE void begin_rows_of(Form form, Constants constants, ptrdiff_t count, ptrdiff_t n)
+{
+    if (!traits_of(form).needs_exp) {
+        ROWS_ARE_INDEPENDENT
+        for (ptrdiff_t r = 0; r < count; r++)
+            set_dst_constants<R>(constants, r);
+        return;
+    }
+    if (!traits_of(form).has_gradient)
+        ROWS_ARE_INDEPENDENT
+    for (ptrdiff_t r = 0; r < count; r++)
+        constants.diff_dst_hi[r] = constants.diff_dst_lo[r] = 0;
+    ROWS_ARE_INDEPENDENT
+    for (ptrdiff_t r = 0; r < count; r++) {
+        Sum diff_dst = { constants.diff_dst_hi[r], constants.diff_dst_lo[r] };
+        begin_row<R>(constants.of<R>(MAXIMUM)[r], diff_dst, n).write(constants, r);
+    }
+}
+
+template <class R> NOINLINE void finish_rows_of(Form form, Constants constants, ptrdiff_t count)
+{
+    Row<R> row;
+    if (traits_of(form).apart) {
+        ROWS_ARE_INDEPENDENT
+        for (ptrdiff_t r = 0; r < count; r++) {
+            row.read(constants, r);
+            double L = log_of_sum(row, { constants.exps_hi[r], constants.exps_lo[r] }, constants.ties[r]);
+            constants.of<R>(FACTOR)[r] = (R)L;
+            constants.of<R>(FACTOR_LOW)[r] = 0;
+        }
+        return;
+    }
+    ROWS_ARE_INDEPENDENT
+    for (ptrdiff_t r = 0; r < count; r++) {
+        row.read(constants, r);
+        Sum factor = src_factor(row, { constants.exps_hi[r], constants.exps_lo[r] });
+        double high = cut(R(), factor), rest = (factor.hi - high) + factor.lo;
+        constants.of<R>(FACTOR)[r] = (R)high;
+        constants.of<R>(FACTOR_LOW)[r] = (R)(fabs(high) < INFINITY ? rest : 0);
+    }
+}
+
+inline void set_maximum(bool in_double, const Constants &constants, ptrdiff_t row, double value)
+{
+    if (in_double)
+        constants.of<double>(MAXIMUM)[row] = value;
+    else
+        constants.of<float>(MAXIMUM)[row] = (float)value;
+}
+
+inline double maximum_of(bool in_double, const Constants &constants, ptrdiff_t row)
+{
+    return in_double ? constants.of<double>(MAXIMUM)[row] : constants.of<float>(MAXIMUM)[row];
+}
+
+template <class R> bool has_extreme_sum_of(const double *sums, ptrdiff_t rows)
+{
+    int found = 0;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        found |= is_extreme<R>(sums[r]);
+    return found;
+}
+
+/* Whether a sum of diff_dst is beyond the dst form's step. */
+inline bool has_extreme_sum(bool in_double, const Constants &constants, ptrdiff_t rows)
+{
+    return (in_double ? has_extreme_sum_of<double> : has_extreme_sum_of<float>)(constants.diff_dst_hi, rows);
+}
+
+/* The first constants of `count` rows of n elements, from what the first pass has found. */
+inline void begin_rows(bool in_double, Form form, const Constants &constants, ptrdiff_t count, ptrdiff_t n)
+{
+    in_double ? begin_rows_of<double>(form, constants, count, n) : begin_rows_of<float>(form, constants, count, n);
+}
+
+/* The last ones, when the sums of exp are known. */
+inline void finish_rows(bool in_double, Form form, const Constants &constants, ptrdiff_t count)
+{
+    in_double ? finish_rows_of<double>(form, constants, count) : finish_rows_of<float>(form, constants, count);
+}
+
+} // namespace
+#endif

@@ -1,0 +1,434 @@
+/* The loops along rows of adjacent elements: sum, maximum, exp, and the last step.
+ *
+ * Each function goes through some rows of n elements. `Strip` says where they are. A row that is computed in chunks
+ * comes as one row for each chunk: then `lanes` carries the sums from one chunk to the next, and nothing is totalled.
+ */
+#ifndef FASTLSM_ROWS_HPP
+#define FASTLSM_ROWS_HPP
+
+#include <type_traits>
+
+#include "dst.hpp"
+#include "forms.hpp"
+#include "lanes.hpp"
+#include "traffic.hpp"
+#include "tuning.hpp"
+
+namespace {
+
+/* Where rows are. */
+struct Strip {
+    char *data;
+    ptrdiff_t pitch; /* bytes from a row to the next */
+
+    template <class T> T *row(ptrdiff_t r) const { return (T *)(data + r * pitch); }
+};
+
+/* Vectors that go through a step together, and how many elements they have. */
+template <class R>
+constexpr int TOGETHER = LANES / WIDTH<Vector<R>> > LEAST_TOGETHER ? LANES / WIDTH<Vector<R>> : LEAST_TOGETHER;
+template <class R> constexpr ptrdiff_t STEP = TOGETHER<R> * WIDTH<Vector<R>>;
+
+/* Elements of a unit of vectors, and of a round of the lanes. */
+template <class T> constexpr ptrdiff_t UNIT_ELEMENTS = Item<T>::UNIT * WIDTH<typename Item<T>::V>;
+template <class T> constexpr ptrdiff_t ROUND_ELEMENTS = ROUND<T> * WIDTH<typename Item<T>::V>;
+
+ALWAYS_INLINE ptrdiff_t at_most(ptrdiff_t n, ptrdiff_t most) { return n < 0 ? 0 : n < most ? n : most; }
+
+/* The last round of a row, where `left` elements are fewer than it holds: `fill` stands for the others. */
+template <class T>
+ALWAYS_INLINE void load_last_round(typename Item<T>::V *x, const T *at, ptrdiff_t left, Arithmetic<T> fill)
+{
+    for (int k = 0; k < ROUND<T>; k += Item<T>::UNIT) {
+        ptrdiff_t start = k * WIDTH<typename Item<T>::V>;
+        Item<T>::load_first(x + k, at + start, at_most(left - start, UNIT_ELEMENTS<T>), fill);
+    }
+}
+
+/* Whole rounds of n elements; returns how many elements they have. */
+template <class T> ALWAYS_INLINE ptrdiff_t sum_rounds(Lanes<T> *lanes, const T *x, ptrdiff_t n, bool ahead)
+{
+    ptrdiff_t i = 0;
+    for (; i + ROUND_ELEMENTS<T> <= n; i += ROUND_ELEMENTS<T>) {
+        if (ahead)
+            prefetch((const char *)(x + i) + AHEAD_BYTES, ROUND_ELEMENTS<T> * sizeof(T));
+        lanes->add_round(x + i);
+    }
+    return i;
+}
+
+/* All of a row. Adding 0 for what is missing in the last round changes no bit. */
+template <class T> ALWAYS_INLINE void sum_row(Lanes<T> *lanes, const T *x, ptrdiff_t n, bool ahead)
+{
+    ptrdiff_t i = sum_rounds(lanes, x, n, ahead);
+    if (i < n) {
+        typename Item<T>::V rest[ROUND<T>];
+        load_last_round(rest, x + i, n - i, 0);
+        lanes->template add_vectors<ROUND<T>>(rest);
+    }
+}
+
+/* The lanes of row r at its end: totalled to hi[r] and lo[r], or carried to the next chunk. */
+template <class T> ALWAYS_INLINE void end_lanes(Lanes<T> *lanes, double *hi, double *lo, ptrdiff_t r, LaneSums *carry)
+{
+    if (carry) {
+        lanes->write(carry);
+    } else {
+        Sum sum = lanes->total();
+        hi[r] = sum.hi, lo[r] = sum.lo;
+    }
+}
+
+template <class T>
+NOINLINE void sum_rows_of(Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, double *hi, double *lo, LaneSums *carry)
+{
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        Lanes<T> lanes;
+        if (carry)
+            lanes.read(carry);
+        sum_row(&lanes, x.row<const T>(r), n, ahead);
+        end_lanes(&lanes, hi, lo, r, carry);
+    }
+}
+
+/* The sum of each row, to hi and lo. */
+inline void sum_rows(Layout layout, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, double *hi, double *lo,
+                     LaneSums *carry)
+{
+    with_item(layout, [&](auto of) { sum_rows_of<typename decltype(of)::type>(x, rows, n, ahead, hi, lo, carry); });
+}
+
+/* The maximum of a row and `max`, NaN passed over. */
+template <class T> ALWAYS_INLINE Arithmetic<T> max_row(const T *x, ptrdiff_t n, Arithmetic<T> max, bool ahead)
+{
+    using V = typename Item<T>::V;
+    constexpr int count = 4;
+    constexpr ptrdiff_t elements = count * WIDTH<V>;
+    V top[count], v[count];
+    ptrdiff_t i = 0;
+    for (int k = 0; k < count; k++)
+        top[k] = splat(max);
+    for (; i + elements <= n; i += elements) {
+        if (ahead)
+            prefetch((const char *)(x + i) + AHEAD_BYTES, elements * sizeof(T));
+        Item<T>::template load<count>(v, x + i);
+        for (int k = 0; k < count; k++)
+            top[k] = Isa::maximum(v[k], top[k]);
+    }
+    for (; i < n; i += UNIT_ELEMENTS<T>) {
+        if (i + UNIT_ELEMENTS<T> <= n)
+            Item<T>::template load<Item<T>::UNIT>(v, x + i);
+        else if (!Item<T>::QUICK_ENDS && n >= UNIT_ELEMENTS<T>) /* some elements once more */
+            Item<T>::template load<Item<T>::UNIT>(v, x + n - UNIT_ELEMENTS<T>);
+        else
+            Item<T>::load_first(v, x + i, n - i, -INFINITY);
+        for (int k = 0; k < Item<T>::UNIT; k++)
+            top[k] = Isa::maximum(v[k], top[k]);
+    }
+    for (int k = 1; k < count; k++)
+        top[0] = Isa::maximum(top[k], top[0]);
+    return Isa::max_across(top[0]);
+}
+
+template <class T>
+NOINLINE void max_rows_of(Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, const Constants &constants)
+{
+    auto *max = constants.of<Arithmetic<T>>(MAXIMUM);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        max[r] = max_row(x.row<const T>(r), n, max[r], ahead);
+}
+
+/* The maximum of each row and its constant MAXIMUM, to that. */
+inline void max_rows(Layout layout, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, const Constants &constants)
+{
+    with_item(layout, [&](auto of) { max_rows_of<typename decltype(of)::type>(x, rows, n, ahead, constants); });
+}
+
+/* What a pass finds of the rows after those it computes, so that memory is read while the processor computes. */
+struct Next {
+    Strip strip;                       /* of src in the exp pass, of diff_dst in the last one */
+    ptrdiff_t rows;                    /* 0 if none are wanted */
+    double *max;                       /* of each row */
+    double *diff_dst_hi, *diff_dst_lo; /* the sum of each row, or, of one row in chunks, */
+    LaneSums *carry;                   /* its lanes */
+};
+
+/* The elements at the maximum become 0 and are counted, as -1 each. */
+template <class R> ALWAYS_INLINE Vector<R> set_apart(Vector<R> e, Vector<R> x, Vector<R> max, BitsVector<R> *minus_ties)
+{
+    BitsVector<R> at_max = (BitsVector<R>)(x == max);
+    *minus_ties += at_max;
+    return (Vector<R>)((BitsVector<R>)e & ~at_max);
+}
+
+/* exp of `count` vectors, to e, in the order of their elements' vectors. */
+template <int count, bool apart, class T, class C, class X>
+ALWAYS_INLINE void exp_to(Arithmetic<T> *e, C constants, X from, BitsVector<Arithmetic<T>> *minus_ties)
+{
+    using R = Arithmetic<T>;
+    Vector<R> y[count];
+    exp_step<count, apart, R>(y, constants, from);
+    if constexpr (apart)
+        for_each_vector<count>(
+            from, [&](int k, Vector<R> x) { y[k] = set_apart<R>(y[k], x, constants(MAXIMUM, k), minus_ties); });
+    Item<R>::template store<count>(e, y);
+}
+
+/* exp of a row, to e, which has room for whole rounds, and to its lanes; returns the ties. */
+template <class T, bool apart>
+ALWAYS_INLINE ptrdiff_t exp_row(Arithmetic<T> *e, const T *x, ptrdiff_t n,
+                                ConstantReader<Arithmetic<T>, Way::ALONG> constants, bool ahead, Lanes<T> *lanes,
+                                const T *next, Arithmetic<T> *next_max)
+{
+    using R = Arithmetic<T>;
+    using V = Vector<R>;
+    BitsVector<R> minus_ties = {};
+    V top = splat(next ? *next_max : 0);
+    ptrdiff_t i = 0, added = 0;
+    for (; i + STEP<R> <= n; i += STEP<R>) {
+        if (ahead)
+            prefetch((const char *)((next ? next : x) + i) + AHEAD_BYTES, STEP<R> * sizeof(T));
+        if (next) {
+            V v[TOGETHER<R>];
+            Item<T>::template load<TOGETHER<R>>(v, next + i);
+            for (int k = 0; k < TOGETHER<R>; k++)
+                top = Isa::maximum(v[k], top);
+        }
+        exp_to<TOGETHER<R>, apart, T>(e + i, constants, Whole<T>{ x + i }, &minus_ties);
+        for (; added < i; added += STEP<R>) /* what the step before has stored */
+            lanes->template add_exps<TOGETHER<R>>(e + added);
+    }
+    if (next)
+        *next_max = max_row(next + i, n - i, Isa::max_across(top), false);
+    for (; i < n; i += ROUND_ELEMENTS<T>) {
+        if (n - i >= ROUND_ELEMENTS<T>)
+            exp_to<ROUND<T>, apart, T>(e + i, constants, Whole<T>{ x + i }, &minus_ties);
+        else
+#pragma GCC unroll 16
+            for (int k = 0; k < ROUND<T>; k += Item<T>::UNIT) { /* exp(-inf) is 0, and adding 0 changes no bit */
+                ptrdiff_t start = i + k * WIDTH<V>, elements = at_most(n - start, UNIT_ELEMENTS<T>);
+                exp_to<Item<T>::UNIT, apart, T>(e + start, constants, First<T>{ x + start, elements, -INFINITY },
+                                                &minus_ties);
+            }
+    }
+    for (; added + STEP<R> <= i; added += STEP<R>)
+        lanes->template add_exps<TOGETHER<R>>(e + added);
+    for (; added < i; added += ROUND_ELEMENTS<T>)
+        lanes->template add_exps<ROUND<T>>(e + added);
+    typename Real<R>::Bits ties = -Isa::sum_across(minus_ties);
+    return apart ? (ptrdiff_t)ties : 0;
+}
+
+template <class T, bool apart>
+NOINLINE void exp_rows_of(Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, const Constants &constants,
+                          LaneSums *carry, const Next &next)
+{
+    using R = Arithmetic<T>;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        Lanes<T> lanes;
+        R next_max = r < next.rows ? (R)next.max[r] : 0;
+        if (carry)
+            lanes.read(carry);
+        ptrdiff_t ties = exp_row<T, apart>(e.row<R>(r), x.row<const T>(r), n, { constants.of<R>(0) + r }, ahead, &lanes,
+                                           r < next.rows ? next.strip.row<const T>(r) : nullptr, &next_max);
+        end_lanes(&lanes, constants.exps_hi, constants.exps_lo, r, carry);
+        constants.ties[r] += ties;
+        if (r < next.rows)
+            next.max[r] = next_max;
+    }
+}
+
+/* exp of each row, to e, and its sum; if `apart`, of what is below the maximum, whose elements are counted. Meanwhile
+ * the maximum of the next rows, and of what next.max has already. */
+inline void exp_rows(Layout layout, bool apart, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead,
+                     const Constants &constants, LaneSums *carry, const Next &next)
+{
+    with_item(layout, [&](auto of) {
+        using T = typename decltype(of)::type;
+        (apart ? exp_rows_of<T, true> : exp_rows_of<T, false>)(e, x, rows, n, ahead, constants, carry, next);
+    });
+}
+
+/* Where the last step's results go: to memory, or into a stream, to which a short row is added as a whole. */
+template <class T> struct ToMemory {
+    static constexpr bool STREAMED = false;
+    T *y;
+    ALWAYS_INLINE T *at(ptrdiff_t i) const { return y + i; }
+    ALWAYS_INLINE void put(ptrdiff_t) {}
+    ALWAYS_INLINE void end(ptrdiff_t) {}
+};
+template <class T> struct ToStream {
+    static constexpr bool STREAMED = true;
+    Stream *stream;
+    bool is_short;
+    ALWAYS_INLINE ToStream(Stream *stream, ptrdiff_t n)
+        : stream(stream), is_short(n * (ptrdiff_t)sizeof(T) <= Stream::MOST_ADDED)
+    {
+    }
+    ALWAYS_INLINE T *at(ptrdiff_t i) const { return (T *)stream->at() + (is_short ? i : 0); }
+    ALWAYS_INLINE void put(ptrdiff_t elements)
+    {
+        if (!is_short)
+            stream->add(elements * sizeof(T));
+    }
+    ALWAYS_INLINE void end(ptrdiff_t n)
+    {
+        if (is_short)
+            stream->add(n * sizeof(T));
+    }
+};
+
+/* What the last step reads beside diff_dst. */
+enum class Second { OPERAND, EXP, EXP_OF_OPERAND };
+
+/* The readers of that, along a row of T. exp in memory has whole units. */
+template <class T, Second second> struct SecondOfRow {
+    using R = Arithmetic<T>;
+    using C = ConstantReader<R, Way::ALONG>;
+    using InMemory = std::conditional_t<second == Second::EXP, R, T>;
+    const InMemory *x;
+    C constants;
+
+    ALWAYS_INLINE auto whole(ptrdiff_t i) const { return wrapped(Whole<InMemory>{ x + i }); }
+    ALWAYS_INLINE auto first(ptrdiff_t i, ptrdiff_t elements) const
+    {
+        if constexpr (second == Second::EXP)
+            return whole(i);
+        else
+            return wrapped(First<T>{ x + i, elements, 0 });
+    }
+
+private:
+    template <class X> ALWAYS_INLINE auto wrapped(X reader) const
+    {
+        if constexpr (second == Second::EXP_OF_OPERAND)
+            return ExpOf<C, X>{ constants, reader };
+        else
+            return reader;
+    }
+};
+
+/* The step that ends a form, along a row. */
+template <class T, Second second, class Step, class Sink>
+ALWAYS_INLINE void write_row(Step *step, Sink *sink, const T *g, SecondOfRow<T, second> x, ptrdiff_t n, bool ahead,
+                             Lanes<T> *next_lanes, const T *next)
+{
+    using R = Arithmetic<T>;
+    constexpr int UNIT = Item<T>::UNIT;
+    constexpr ptrdiff_t unit = UNIT_ELEMENTS<T>;
+    const char *asked_for = (const char *)(second == Second::EXP ? (const void *)g : (const void *)x.x) + AHEAD_BYTES;
+    Vector<R> y[TOGETHER<R>];
+    ptrdiff_t i = 0, summed = 0;
+    auto unit_at = [&](ptrdiff_t j) {
+        (*step).template operator()<UNIT>(y, x.constants, Whole<T>{ g + j }, x.whole(j));
+        Item<T>::template store<UNIT>(sink->at(j), y);
+    };
+    /* Without a stream, an element can be computed twice. So the first vector is used to get to where stores cross no
+     * cache line. Units of exp must begin where they began. */
+    constexpr bool TWICE = !Sink::STREAMED && !(second == Second::EXP && UNIT > 1);
+    if constexpr (TWICE) {
+        ptrdiff_t unaligned = -(uintptr_t)sink->at(0) % (unit * sizeof(T)) / sizeof(T);
+        if (n >= 4 * STEP<R> && unaligned) {
+            unit_at(0);
+            i = unaligned;
+        }
+    }
+    for (; i + STEP<R> <= n; i += STEP<R>) {
+        (*step).template operator()<TOGETHER<R>>(y, x.constants, Whole<T>{ g + i }, x.whole(i));
+        Item<T>::template store<TOGETHER<R>>(sink->at(i), y);
+        if (ahead)
+            prefetch(asked_for + i * sizeof(T), STEP<R> * sizeof(T));
+        if (next)
+            summed += sum_rounds(next_lanes, next + summed, STEP<R>, ahead);
+        sink->put(STEP<R>);
+    }
+    for (; i + unit <= n; i += unit) {
+        unit_at(i);
+        sink->put(unit);
+    }
+    if (i < n) {
+        if (TWICE && !Item<T>::QUICK_ENDS && n >= unit) {
+            unit_at(n - unit);
+        } else {
+            (*step).template operator()<UNIT>(y, x.constants, First<T>{ g + i, n - i, 0 }, x.first(i, n - i));
+            Item<T>::store_first(sink->at(i), y, n - i);
+            sink->put(n - i);
+        }
+    }
+    sink->end(n);
+    if (next)
+        sum_row(next_lanes, next + summed, n - summed, false);
+}
+
+template <class T, class Step, Second second, bool STREAMED>
+NOINLINE bool write_rows_of(Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, Stream *stream,
+                            const Constants &constants, const Next &next)
+{
+    using R = Arithmetic<T>;
+    using SecondOperand = SecondOfRow<T, second>;
+    Step step;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        Lanes<T> lanes;
+        const T *next_row = r < next.rows ? next.strip.row<const T>(r) : nullptr;
+        if (next_row && next.carry)
+            lanes.read(next.carry);
+        auto write = [&](auto sink) {
+            SecondOperand row = { x.row<const typename SecondOperand::InMemory>(r), { constants.of<R>(0) + r } };
+            write_row(&step, &sink, g.row<const T>(r), row, n, ahead, &lanes, next_row);
+        };
+        if constexpr (STREAMED) {
+            stream->seek(y.row<T>(r));
+            write(ToStream<T>(stream, n));
+        } else {
+            write(ToMemory<T>{ y.row<T>(r) });
+        }
+        if (next_row)
+            end_lanes(&lanes, next.diff_dst_hi, next.diff_dst_lo, r, next.carry);
+    }
+    return step.has_out_of_range();
+}
+
+/* f(step, second) for the step that ends a form and what it reads: exp that the pass before it has left, if any, else
+ * an operand. */
+template <class R, class F> ALWAYS_INLINE bool with_step_and_second(Form form, bool is_exp, F f)
+{
+    bool out_of_range = false;
+    with_step<R>(form, [&](auto step) {
+        if constexpr (!decltype(step)::FROM_EXP)
+            out_of_range = f(step, std::integral_constant<Second, Second::OPERAND>{});
+        else if (is_exp)
+            out_of_range = f(step, std::integral_constant<Second, Second::EXP>{});
+        else
+            out_of_range = f(step, std::integral_constant<Second, Second::EXP_OF_OPERAND>{});
+    });
+    return out_of_range;
+}
+
+/* The results of each row, to y or into the stream. x is the second operand, or its exp if the pass before has left
+ * that. Meanwhile the sums of the next rows' diff_dst. Returns whether there is a dst that the step cannot do. */
+inline bool write_rows(Form form, Layout layout, Strip y, Strip g, Strip x, bool is_exp, ptrdiff_t rows, ptrdiff_t n,
+                       bool ahead, Stream *stream, const Constants &constants, const Next &next)
+{
+    return with_item(layout, [&](auto of) {
+        using T = typename decltype(of)::type;
+        return with_step_and_second<Arithmetic<T>>(form, is_exp, [&](auto step, auto second) {
+            return (stream ? write_rows_of<T, decltype(step), decltype(second)::value, true>
+                           : write_rows_of<T, decltype(step), decltype(second)::value, false>)(y, g, x, rows, n, ahead,
+                                                                                               stream, constants, next);
+        });
+    });
+}
+
+/* Compute again what the dst form's step could not do. */
+inline void mend_rows(Layout layout, Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants)
+{
+    with_item(layout, [&](auto of) {
+        using T = typename decltype(of)::type;
+        for (ptrdiff_t r = 0; r < rows; r++)
+            mend_dst(y.row<T>(r), g.row<const T>(r), x.row<const T>(r), n, constants.diff_dst_hi + r,
+                     constants.diff_dst_lo + r, 0);
+    });
+}
+
+} // namespace
+#endif

@@ -1,0 +1,252 @@
+/* The last step of each form: from the constants of a row, and `count` vectors of its operands, to `count` vectors of
+ * its result.
+ *
+ *     log_softmax   dst      = (src - m) - L                       m = max(src), L = log(sum(exp(src - m)))
+ *     src form      diff_src = diff_dst - exp(src - shift) * 2^-K * F          F = S * 2^K / sum(exp(src - shift)), S =
+ * sum(diff_dst) dst form      diff_src = diff_dst - exp(dst) * S
+ *
+ * A step reads its operands and constants through readers, so that one step serves rows and columns, whole vectors and
+ * ends.
+ */
+#ifndef FASTLSM_STEPS_HPP
+#define FASTLSM_STEPS_HPP
+
+#include "bits.hpp"
+#include "exp.hpp"
+#include "item.hpp"
+#include "tuning.hpp"
+
+namespace {
+
+/* What the last two passes need to know of a row. A name is a place among the constants: see Constants. */
+enum Constant {
+    FACTOR,
+    FACTOR_LOW, /* L of log_softmax; F of the src form; -S of the dst form: in two parts */
+    TERMS,      /* the dst form: FACTOR times each term of the exp's polynomial */
+    MAXIMUM = TERMS,
+    SHIFT, /* the others: m; what is taken from src before exp; */
+    MAGIC,
+    LOWEST, /* and what exp.hpp calls magic and (K - BIAS) ln 2 */
+    CONSTANTS = TERMS + Real<double>::Q_TERMS
+};
+
+/* The constants of the rows or columns that are computed together, side by side, and the sums that they come from. */
+struct Constants {
+    void *values; /* of the arithmetic's type: each Constant of all rows, `stride` elements from the next Constant */
+    ptrdiff_t stride;
+    double *diff_dst_hi, *diff_dst_lo; /* the sum of diff_dst, divided by */
+    double *boost;                     /* a power of two, which exp is multiplied by */
+    double *exps_hi, *exps_lo;         /* the sum of exp, */
+    double *ties;                      /* and how many elements are at the maximum, where they are apart */
+
+    template <class R> R *of(int constant) const { return (R *)values + constant * stride; }
+};
+
+/* The strides of constants: of a tile's columns, and of a batch of rows. They are no powers of two, so that the
+ * constants of a row do not fall into one set of the caches. */
+constexpr ptrdiff_t TILE_STRIDE = WIDEST_TILE + 2 * LANES, ROW_STRIDE = MOST_TOGETHER + LANES;
+
+/* How the vectors that go through a step together lie. */
+enum class Way {
+    ALONG,  /* one after the other in a row: they have all constants in common */
+    BESIDE, /* one after the other in a row of columns: each element has constants of its own */
+    BELOW   /* in rows below each other, of the same columns: each vector has the same constants */
+};
+
+/* The constants of the columns from `at` on, or of the rows that lie beside each other in a tile. */
+template <class R, Way way> struct ConstantReader {
+    const R *at;
+
+    ALWAYS_INLINE Vector<R> operator()(int constant, int k) const
+    {
+        const R *of = at + constant * TILE_STRIDE; /* which the compiler knows: few registers are left */
+        return load_vector(way == Way::BESIDE ? of + k * WIDTH<Vector<R>> : of);
+    }
+};
+
+/* The constants of one row. */
+template <class R> struct ConstantReader<R, Way::ALONG> {
+    const R *at;
+
+    ALWAYS_INLINE Vector<R> operator()(int constant, int) const { return splat(at[constant * ROW_STRIDE]); }
+};
+
+/* Readers of an operand. load_unit(x, k) loads the unit that begins with vector k. */
+
+/* Whole vectors, one after the other. */
+template <class T> struct Whole {
+    using Elements = T;
+    const T *at;
+    ALWAYS_INLINE void load_unit(typename Item<T>::V *x, int k) const
+    {
+        Item<T>::template load<Item<T>::UNIT>(x, at + k * WIDTH<typename Item<T>::V>);
+    }
+};
+/* Vectors of rows below each other. */
+template <class T> struct Below {
+    using Elements = T;
+    const T *at;
+    ptrdiff_t pitch; /* bytes from a row to the next */
+    ALWAYS_INLINE void load_unit(typename Item<T>::V *x, int k) const
+    {
+        *x = Item<T>::load((const T *)((const char *)at + k * pitch));
+    }
+};
+/* The first elements of one unit. */
+template <class T> struct First {
+    using Elements = T;
+    const T *at;
+    ptrdiff_t elements;
+    Arithmetic<T> fill;
+    ALWAYS_INLINE void load_unit(typename Item<T>::V *x, int) const { Item<T>::load_first(x, at, elements, fill); }
+};
+
+/* f(k, x) for each of `count` vectors, as soon as it is loaded: so few registers wait. */
+template <int count, class Reader, class F> ALWAYS_INLINE void for_each_vector(Reader from, F f)
+{
+    using I = Item<typename Reader::Elements>;
+    for (int k = 0; k < count; k += I::UNIT) {
+        typename I::V x[I::UNIT];
+        from.load_unit(x, k);
+        for (int u = 0; u < I::UNIT; u++)
+            f(k + u, x[u]);
+    }
+}
+
+/* exp(x - SHIFT) * 2^-K. */
+template <int count, bool rough, class R, class C, class X>
+ALWAYS_INLINE void exp_step(Vector<R> *y, C constants, X from)
+{
+    Vector<R> x[count], shift[count], magic[count], lowest[count];
+    for_each_vector<count>(from, [&](int k, Vector<R> v) { x[k] = v; });
+    for (int k = 0; k < count; k++) {
+        shift[k] = constants(SHIFT, k);
+        magic[k] = constants(MAGIC, k);
+        lowest[k] = constants(LOWEST, k);
+    }
+    exp_vectors<count, rough, R>(y, x, shift, magic, lowest);
+}
+
+/* A reader of exp where memory has src: exp is taken on the way. */
+template <class C, class X> struct ExpOf {
+    C constants;
+    X src;
+};
+template <class Reader> constexpr bool IS_EXP_OF = false;
+template <class C, class X> constexpr bool IS_EXP_OF<ExpOf<C, X>> = true;
+
+template <int count, class R, class Reader> ALWAYS_INLINE void load_exp(Vector<R> *e, Reader exp)
+{
+    if constexpr (IS_EXP_OF<Reader>)
+        exp_step<count, false, R>(e, exp.constants, exp.src);
+    else
+        for_each_vector<count>(exp, [&](int k, Vector<R> v) { e[k] = v; });
+}
+
+template <class R> struct LogSoftmaxStep {
+    static constexpr bool FROM_EXP = false;
+    template <int count, class C, class G, class X> ALWAYS_INLINE void operator()(Vector<R> *y, C constants, G, X src)
+    {
+        for_each_vector<count>(src,
+                               [&](int k, Vector<R> x) { y[k] = (x - constants(MAXIMUM, k)) - constants(FACTOR, k); });
+    }
+    bool has_out_of_range() const { return false; }
+};
+
+/* g - y * (f + f_low), where f_low is what cutting to f has lost. With an error of y below 1 unit this stays within 2
+ * units in the last place. f_low has f's sign, so that g - y * f_low, which comes first because it is the better place
+ * for a rounding, overflows only if the result does. */
+inline float minus_product(float g, float y, float f, float f_low)
+{
+    return (float)((double)g - (double)y * ((double)f + (double)f_low));
+}
+inline double minus_product(double g, double y, double f, double f_low)
+{
+    /* Near the smallest normal number the product's error would be lost: not so 2^128 above it. */
+    double up = fabs(g) + fabs(y * f) < 0x1p-900 ? 0x1p128 : 1.0;
+    double down = up > 1.0 ? 0x1p-128 : 1.0;
+    double p = y * (f * up), difference = g * up - p;
+    double result = difference - (product_error(y, f * up, p) + y * (f_low * up));
+    return down * (result == result ? result : difference); /* y itself may be too large for product_error */
+}
+template <class R> ALWAYS_INLINE Vector<R> minus_product_vector(Vector<R> g, Vector<R> y, Vector<R> f, Vector<R> f_low)
+{
+    if constexpr (HAS_FMA)
+        return Isa::fmadd(y, -f, Isa::fmadd(y, -f_low, g));
+    Vector<R> result = {};
+    for (int i = 0; i < WIDTH<Vector<R>>; i++)
+        result[i] = minus_product(g[i], y[i], f[i], f_low[i]);
+    return result;
+}
+
+template <class R> struct SrcStep {
+    static constexpr bool FROM_EXP = true;
+    template <int count, class C, class G, class E>
+    ALWAYS_INLINE void operator()(Vector<R> *y, C constants, G diff_dst, E exp)
+    {
+        Vector<R> e[count];
+        load_exp<count, R>(e, exp);
+        for_each_vector<count>(diff_dst, [&](int k, Vector<R> g) {
+            y[k] = minus_product_vector<R>(g, e[k], constants(FACTOR, k), constants(FACTOR_LOW, k));
+        });
+    }
+    bool has_out_of_range() const { return false; }
+};
+
+/* The dst form has S in the polynomial's terms, and its sign: with f + f_low = -S, dst = k ln 2 + r,
+ *
+ *     g + 2^k (f + f r + f r^2 q(r) + f_low)
+ *
+ * 2^k is a factor, so that a subnormal is not rounded twice, and it is 0 at DST_LOW. The sum must leave room below for
+ * f r^2 and its like. 2^k f_low must be too small to make an infinity of the largest g. dst.hpp computes again what is
+ * beyond these limits. */
+template <class R> struct DstStep {
+    static constexpr bool FROM_EXP = false;
+    Vector<R> largest = splat(Real<R>::DST_LOW);
+
+    template <int count, class C, class G, class X>
+    ALWAYS_INLINE void operator()(Vector<R> *y, C constants, G diff_dst, X dst)
+    {
+        Vector<R> x[count], t[count], r[count], q[count], magic[count];
+        for_each_vector<count>(dst, [&](int k, Vector<R> v) { x[k] = Isa::maximum(splat(Real<R>::DST_LOW), v); });
+        /* In pairs: the steps wait for each other only in the last of these. */
+        for (int k = 0; k < count; k++)
+            t[k] = x[k];
+        for (int step = count / 2; step; step /= 2)
+            for (int k = 0; k < step; k++)
+                t[k] = Isa::maximum(t[k], t[k + step]);
+        largest = Isa::maximum(t[0], largest);
+        for (int k = 0; k < count; k++)
+            magic[k] = splat((R)(Real<R>::MAGIC + Real<R>::BIAS));
+        reduce_argument<count, R>(x, t, r, magic);
+        for (int k = 0; k < count; k++)
+            r[k] = Isa::fmadd(r[k], splat(-Real<R>::LN_2_LOW), x[k]);
+        for (int k = 0; k < count; k++)
+            q[k] = constants(TERMS, k);
+#pragma GCC unroll 16
+        for (int i = 1; i < Real<R>::Q_TERMS; i++)
+            for (int k = 0; k < count; k++)
+                q[k] = Isa::fmadd(q[k], r[k], constants(TERMS + i, k));
+        for (int k = 0; k < count; k++)
+            t[k] = power_of_two_vector<R>(t[k]);
+        if constexpr (HAS_FMA) {
+            for (int k = 0; k < count; k++)
+                q[k] = Isa::fmadd(q[k], r[k], constants(FACTOR, k));
+            for (int k = 0; k < count; k++)
+                q[k] = Isa::fmadd(q[k], r[k], constants(FACTOR, k));
+            for_each_vector<count>(diff_dst,
+                                   [&](int k, Vector<R> g) { r[k] = Isa::fmadd(t[k], constants(FACTOR_LOW, k), g); });
+            for (int k = 0; k < count; k++)
+                y[k] = Isa::fmadd(q[k], t[k], r[k]);
+        } else { /* one more operation makes up for what it rounds more often */
+            for (int k = 0; k < count; k++)
+                q[k] = q[k] * (r[k] * r[k]) + (r[k] * constants(FACTOR, k) + constants(FACTOR_LOW, k));
+            for_each_vector<count>(diff_dst,
+                                   [&](int k, Vector<R> g) { y[k] = (q[k] + constants(FACTOR, k)) * t[k] + g; });
+        }
+    }
+    bool has_out_of_range() const { return Isa::any((u64_vector)(largest > splat(Real<R>::DST_HIGH))); }
+};
+
+} // namespace
+#endif

@@ -1,0 +1,130 @@
+/* What the compiler does not know of memory traffic: lines that are wanted soon, and lines that are not wanted again.
+ */
+#ifndef FASTLSM_TRAFFIC_HPP
+#define FASTLSM_TRAFFIC_HPP
+
+#include "vectors.hpp"
+
+namespace {
+
+/* The first address from `at` on where a cache line begins. A vector that lies in two lines takes longer. */
+inline void *next_line(void *at) { return (char *)at + -(uintptr_t)at % CACHE_LINE; }
+
+/* Ask for the lines of `bytes` from `at` on. */
+ALWAYS_INLINE void prefetch(const void *at, ptrdiff_t bytes)
+{
+    for (ptrdiff_t i = 0; i < bytes; i += CACHE_LINE)
+        __builtin_prefetch((const char *)at + i);
+}
+
+/* As memcpy, but in whole vectors. */
+ALWAYS_INLINE void copy_line(char *to, const char *from)
+{
+    for (int i = 0; i < CACHE_LINE; i += VECTOR_BYTES) {
+        u32_vector x;
+        memcpy(&x, from + i, sizeof x);
+        memcpy(to + i, &x, sizeof x);
+    }
+}
+
+/* Copy rows that are mostly too short for memcpy to be quick. With each row, ask for the row `ahead` rows further,
+ * unless 0. */
+inline void copy_rows(void *to, ptrdiff_t to_pitch, const void *from, ptrdiff_t from_pitch, ptrdiff_t rows,
+                      ptrdiff_t bytes, ptrdiff_t ahead)
+{
+    char *t = (char *)to;
+    const char *f = (const char *)from;
+    for (; rows; rows--, t += to_pitch, f += from_pitch) {
+        if (ahead && from_pitch != bytes)
+            prefetch(f + ahead * from_pitch, bytes);
+        if (bytes < CACHE_LINE) {
+            memcpy(t, f, bytes);
+            continue;
+        }
+        for (ptrdiff_t i = 0; i < bytes - CACHE_LINE; i += CACHE_LINE)
+            copy_line(t + i, f + i);
+        copy_line(t + bytes - CACHE_LINE, f + bytes - CACHE_LINE);
+    }
+}
+
+/* Copy the whole lines among `bytes` past the caches: an ordinary store would first read the line that it overwrites.
+ */
+inline void stream_copy(void *to, const void *from, ptrdiff_t bytes)
+{
+    char *t = (char *)to;
+    const char *f = (const char *)from;
+    ptrdiff_t head = -(uintptr_t)t % CACHE_LINE;
+    if (head > bytes)
+        head = bytes;
+    memcpy(t, f, head);
+    t += head, f += head, bytes -= head;
+    for (; bytes >= CACHE_LINE; t += CACHE_LINE, f += CACHE_LINE, bytes -= CACHE_LINE)
+        Isa::stream_line(t, f);
+    memcpy(t, f, bytes);
+}
+
+inline void stream_end() { Isa::stream_end(); }
+
+/* Adjacent results on their way past the caches. The loops put some of them at `at()` and then `add` them; those that
+ * do not fill a line yet wait for the next ones. */
+struct Stream {
+    static constexpr ptrdiff_t MOST_ADDED = 1024; /* bytes */
+
+    void begin(void *to)
+    {
+        first_waiting = waiting = (uintptr_t)to % CACHE_LINE;
+        line = (char *)to - first_waiting;
+    }
+
+    /* The next results go to `to`, which is mostly where the last ones end. */
+    ALWAYS_INLINE void seek(void *to)
+    {
+        if (line + waiting != to) {
+            close();
+            begin(to);
+        }
+    }
+
+    ALWAYS_INLINE char *at() { return room + waiting; }
+
+    ALWAYS_INLINE void add(ptrdiff_t bytes)
+    {
+        char *from = room;
+        waiting += bytes;
+        if (__builtin_expect(first_waiting && waiting >= CACHE_LINE, 0)) {
+            send_first_line();
+            line += CACHE_LINE, from += CACHE_LINE, waiting -= CACHE_LINE;
+        }
+        for (; waiting >= CACHE_LINE; line += CACHE_LINE, from += CACHE_LINE, waiting -= CACHE_LINE)
+            Isa::stream_line(line, from);
+        copy_line(room, from);
+    }
+
+    /* Send the results that wait. After that, they can be read and changed where they lie. */
+    void close()
+    {
+        memcpy(line + first_waiting, room + first_waiting, waiting - first_waiting);
+        first_waiting = waiting;
+        stream_end();
+    }
+
+private:
+    /* The part of the first line that is ours. A call of memcpy would make the loop around it keep its registers in
+     * memory. */
+    ALWAYS_INLINE void send_first_line()
+    {
+        for (; first_waiting < CACHE_LINE; first_waiting += sizeof(uint16_t)) {
+            uint16_t two_bytes;
+            memcpy(&two_bytes, room + first_waiting, sizeof two_bytes);
+            *(volatile uint16_t *)(line + first_waiting) = two_bytes;
+        }
+        first_waiting = 0;
+    }
+
+    char room[CACHE_LINE + MOST_ADDED] __attribute__((aligned(CACHE_LINE)));
+    char *line;                       /* where the first line of `room` goes; of its bytes, */
+    ptrdiff_t first_waiting, waiting; /* those from `first_waiting` to `waiting` wait */
+};
+
+} // namespace
+#endif

@@ -1,0 +1,22 @@
+/* The instruction set that this module is compiled for, as `Isa`, and the loads and stores of a vector's part. */
+#ifndef FASTLSM_VECTORS_HPP
+#define FASTLSM_VECTORS_HPP
+
+#include "vectors/types.hpp"
+
+#if defined(ON_AVX512)
+#include "vectors/avx512.hpp"
+#elif defined(ON_AVX2)
+#include "vectors/avx2.hpp"
+#elif defined(ON_SSE2)
+#include "vectors/sse2.hpp"
+#elif defined(ON_NEON)
+#include "vectors/neon.hpp"
+#else
+#include "vectors/elementwise.hpp"
+namespace {
+using Isa = Elementwise;
+}
+#endif
+
+#endif

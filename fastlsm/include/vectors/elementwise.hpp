@@ -1,0 +1,143 @@
+/* All that fastlsm asks of an instruction set, computed element by element. An instruction set's own struct derives
+ * from this one and replaces what it has an instruction for.
+ */
+#ifndef FASTLSM_VECTORS_ELEMENTWISE_HPP
+#define FASTLSM_VECTORS_ELEMENTWISE_HPP
+
+#include "types.hpp"
+
+namespace {
+
+struct Elementwise {
+    /* Whether the end of a row, less than a vector, is loaded and stored as quickly as a whole one: of 32- and 64-bit
+     * elements, and of 16-bit ones. */
+    static constexpr bool QUICK_ENDS = false, QUICK_16_BIT_ENDS = false;
+    /* Whether float16 becomes double sooner in parts of a vector than by way of a whole vector of float. */
+    static constexpr bool QUICK_F16_TO_F64 = true;
+    static constexpr bool QUICK_PICK = VECTOR_BYTES >= 32; /* not in fact, but wide vectors are tested so */
+
+    template <class V> static V fmadd(V a, V b, V c)
+    {
+        for (int i = 0; i < WIDTH<V>; i++)
+            a[i] = ::fmadd(a[i], b[i], c[i]);
+        return a;
+    }
+
+    /* a > b ? a : b, so that a NaN in a is passed over. */
+    template <class V> static V maximum(V a, V b)
+    {
+        for (int i = 0; i < WIDTH<V>; i++)
+            a[i] = a[i] > b[i] ? a[i] : b[i];
+        return a;
+    }
+
+    /* Over the elements of a vector: the upper half to the lower one, and so on. */
+    template <class V, class F> static Element<V> across(V x, F combine)
+    {
+        Element<V> of[WIDTH<V>];
+        memcpy(of, &x, sizeof of);
+        for (int step = WIDTH<V> / 2; step; step /= 2)
+            for (int l = 0; l < step; l++)
+                of[l] = combine(of[l], of[l + step]);
+        return of[0];
+    }
+    template <class V> static Element<V> sum_across(V x)
+    {
+        return across(x, [](auto a, auto b) { return a + b; });
+    }
+    template <class V> static Element<V> max_across(V x)
+    {
+        return across(x, [](auto a, auto b) { return b > a ? b : a; });
+    }
+
+    /* Whether a mask has a bit set. */
+    static bool any(u64_vector mask)
+    {
+        uint64_t of[WIDTH<u64_vector>], found = 0;
+        memcpy(of, &mask, sizeof of);
+        for (uint64_t bits : of)
+            found |= bits;
+        return found != 0;
+    }
+
+    /* The two halves of a vector, as double. */
+    static void widen(f64_vector *halves, f32_vector x)
+    {
+        halves[0] = halves[1] = f64_vector{}; /* or gcc sees elements that are not initialised */
+        for (int i = 0; i < WIDTH<f64_vector>; i++) {
+            halves[0][i] = x[i];
+            halves[1][i] = x[WIDTH<f64_vector> + i];
+        }
+    }
+
+    static f32_vector load(const bf16 *at) { return converted<f32_vector>(at, f32_from_bf16); }
+    static f32_vector load(const f16 *at) { return converted<f32_vector>(at, f32_from_f16); }
+    static f64_vector load_as_f64(const bf16 *at) { return converted<f64_vector>(at, f32_from_bf16); }
+    static f64_vector load_as_f64(const f16 *at) { return converted<f64_vector>(at, f32_from_f16); }
+    static f64_vector load_as_f64(const float *at)
+    {
+        return converted<f64_vector>(at, [](float x) { return x; });
+    }
+
+    static void store(bf16 *at, f32_vector x)
+    {
+        for (int i = 0; i < WIDTH<f32_vector>; i++)
+            at[i] = bf16_from_f32(x[i]);
+    }
+    static void store(f16 *at, f32_vector x)
+    {
+        for (int i = 0; i < WIDTH<f32_vector>; i++)
+            at[i] = f16_from_f32(x[i]);
+    }
+
+    /* Rounded to bfloat16, in the upper half of each word; the lower half is anything. A NaN of float that has come
+     * from bfloat16 has no bits that rounding could carry into infinity. */
+    static u32_vector round_to_bf16(f32_vector x)
+    {
+        u32_vector u = (u32_vector)x;
+        return u + 0x7fff + (u >> 16 & 1);
+    }
+    /* The lower halves of `low`, the upper halves of `high`. */
+    static u32_vector join_halves(u32_vector low, u32_vector high) { return (low & 0xffff) | (high & 0xffff0000); }
+
+    /* Of each element i of `index`, element i of the table. */
+    template <class V, class I> static V pick(V table, I index)
+    {
+        V x = table;
+        for (int i = 0; i < WIDTH<V>; i++)
+            x[i] = table[index[i]];
+        return x;
+    }
+
+    /* The first `bytes` of a vector, at most all of it; loading leaves the rest as it is. */
+    static u32_vector load_part(u32_vector rest, const void *from, ptrdiff_t bytes)
+    {
+        memcpy(&rest, from, bytes);
+        return rest;
+    }
+    static void store_part(void *to, u32_vector x, ptrdiff_t bytes) { memcpy(to, &x, bytes); }
+
+    /* n elements to every second place. What lies between them is not touched. */
+    static void store_every_second(float *at, const float *x, ptrdiff_t n)
+    {
+        for (ptrdiff_t i = 0; i < n; i++)
+            at[2 * i] = x[i];
+    }
+
+    /* A line to memory, past the caches where there is an instruction for it. */
+    static void stream_line(char *to, const char *from) { memcpy(to, from, CACHE_LINE); }
+    /* Until here, other threads may not see what has been streamed. */
+    static void stream_end() {}
+
+private:
+    template <class V, class T, class F> static V converted(const T *at, F convert)
+    {
+        V x;
+        for (int i = 0; i < WIDTH<V>; i++)
+            x[i] = convert(at[i]);
+        return x;
+    }
+};
+
+} // namespace
+#endif

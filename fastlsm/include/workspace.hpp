@@ -1,0 +1,56 @@
+/* The memory that walks work in. What is double here holds floats as well. */
+#ifndef FASTLSM_WORKSPACE_HPP
+#define FASTLSM_WORKSPACE_HPP
+
+#include "lanes.hpp"
+#include "steps.hpp"
+#include "tuning.hpp"
+
+namespace {
+
+/* A block of a row, and a short row, on the stack. */
+struct Chunk {
+    double elements[CHUNK + LANES]; /* so that a chunk can begin at a cache line */
+};
+struct KeptRow {
+    double elements[KEPT_ROW];
+};
+
+/* The constants of rows or columns side by side, and what they come from. */
+template <ptrdiff_t room> struct ConstantsRoom {
+    double values[CONSTANTS * room];
+    double diff_dst_hi[room], diff_dst_lo[room], boost[room], exps_hi[room], exps_lo[room], ties[room];
+
+    Constants constants() { return { values, room, diff_dst_hi, diff_dst_lo, boost, exps_hi, exps_lo, ties }; }
+};
+
+using RowConstants = ConstantsRoom<ROW_STRIDE>;
+using TileConstants = ConstantsRoom<TILE_STRIDE>;
+
+/* What the passes over a part of a row find. */
+struct Part {
+    double max;
+    Sum diff_dst, exps;
+    double ties;
+};
+struct Parts {
+    Part parts[MOST_PARTS];
+};
+
+/* What the first pass finds of the rows that come next. */
+struct Reduced {
+    double max[MOST_TOGETHER], diff_dst_hi[MOST_TOGETHER], diff_dst_lo[MOST_TOGETHER];
+};
+
+/* The memory of one thread. */
+struct Workspace {
+    double stage[2 * STAGE]; /* tiles if they fit, else slabs of some of their rows; exp of rows */
+    double result[SLAB];
+    double flat[SLAB];
+    double lanes[LANES * WIDEST_TILE];
+    double pattern[FLAT_ROW * LANES];
+    TileConstants constants;
+};
+
+} // namespace
+#endif

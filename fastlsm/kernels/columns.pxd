@@ -1,0 +1,368 @@
+"""The walk over columns: vectors run across neighbouring rows, a tile of columns after the other.
+
+The columns of all of `outer` are counted on: column q is [q // inner, :, q % inner]. A tile is some neighbours of them.
+In scratch a row of a tile is adjacent; what it has beyond the tile's width, to a multiple of LANES, is computed in
+vain.
+
+A tile that the caches keep is computed where it lies. Another is loaded to scratch, where possible while the tile
+before it is computed. One that does not fit into scratch is loaded in slabs, some of its rows at a time, once for each
+pass. A vector that lies in two cache lines takes twice as long: so scratch begins at a line, and tiles end where
+`inner` does.
+"""
+
+from cython.parallel cimport prange
+from libc.math cimport INFINITY
+
+from fastlsm.kernels.convert cimport clear_unused, load_turned, store_turned
+from fastlsm.kernels.loops cimport (
+    Constants, Copy, RowsAhead, Strip, begin_rows, copy_rows, exp_columns, finish_rows, has_extreme_sum, load_elements,
+    max_columns, mend_columns, prefetch, set_maximum, store_elements, stream_copy, stream_end, sum_slab,
+    sum_where_it_lies, write_columns,
+)
+from fastlsm.kernels.plan cimport Plan, columns_in_one_go, is_ready, is_turned, stage_elements
+from fastlsm.kernels.problem cimport (
+    LANES, FormTraits, Layout, Operand, Problem, blocks, is_narrow, is_over_itself, locate, part_length, real_size,
+    round_up, size_of, traits_of, writes_from_exp,
+)
+from fastlsm.kernels.workspace cimport Workspace
+
+cdef extern from "tuning.hpp" nogil:
+    enum:
+        MANY_COLUMNS, NEAR_RUN, ROWS_AHEAD, ROWS_AT_ONCE, SLAB, STAGE, WIDEST_TILE
+
+
+cdef struct Tile:
+    Py_ssize_t first, width     # columns
+
+cdef struct Source:             # where a tile's rows of an operand, of exp, or of the result are
+    Strip strip
+    bint lies                   # where the operand itself lies; else in scratch
+    bint whole                  # all rows are there; else those of one slab at a time
+
+cdef struct Place:
+    Tile tile
+    Py_ssize_t columns          # of a row in scratch
+    Source summed               # diff_dst as the first pass reads it, and
+    Source diff_dst             # as the last one does
+    Source src
+    Source exps
+    Source out
+    bint is_loaded              # scratch holds its rows already
+    bint keeps_exp              # the last pass finds all exp in scratch
+    bint by_few_rows            # a few rows are written at a time: then writing does not wait until reading ends
+
+
+# ---------------------------------------------------------------------------------------------- load and store
+
+cdef inline char* locate_column(const Problem* p, const Operand* op, Py_ssize_t q) noexcept nogil:
+    return locate(p, op, q // p.inner) + q % p.inner * op.inner
+
+
+cdef inline Py_ssize_t run_at(const Problem* p, const Tile* tile, Py_ssize_t c) noexcept nogil:
+    """How many columns from the tile's c-th on are neighbours in memory."""
+    return min(tile.width - c, p.inner - (tile.first + c) % p.inner)
+
+
+cdef inline Strip beside(Strip strip, Py_ssize_t bytes) noexcept nogil:
+    return Strip(strip.data + bytes, strip.pitch)
+
+
+cdef inline void load_slab(const Problem* p, const Plan* plan, const Operand* op, const Tile* tile, Py_ssize_t start,
+                           Py_ssize_t height,
+                           Strip to, Workspace* w) noexcept nogil:
+    """`height` rows of a tile, from row `start` on."""
+    cdef Py_ssize_t size = size_of(plan.layout), c = 0, i, run
+    cdef const char* at
+    while c < tile.width:
+        run = run_at(p, tile, c)
+        at = locate_column(p, op, tile.first + c) + start * op.n
+        if is_ready(op, op.inner, plan.layout):
+            copy_rows(to.data + c * size, to.pitch, at, op.n, height, run * size, 0 if plan.wide else ROWS_AHEAD)
+        elif is_turned(op, plan):
+            load_turned(plan.in_double, op, at, op.inner, height, run, beside(to, c * size), w.flat)
+        else:
+            for i in range(height):
+                if op.inner == op.itemsize and not plan.wide:
+                    prefetch(at + (i + ROWS_AHEAD) * op.n, run * op.itemsize)
+                load_elements(plan.in_double, to.data + i * to.pitch + c * size, op.dtype, at + i * op.n, op.inner, run)
+        c += run
+    clear_unused(to, height, tile.width * size)
+
+
+cdef inline void store_slab(const Problem* p, const Plan* plan, const Operand* op, const Tile* tile, Py_ssize_t start,
+                            Py_ssize_t height, Strip x, Workspace* w) noexcept nogil:
+    cdef Py_ssize_t size = size_of(plan.layout), c = 0, i, run
+    cdef char* at
+    while c < tile.width:
+        run = run_at(p, tile, c)
+        at = locate_column(p, op, tile.first + c) + start * op.n
+        if is_ready(op, op.inner, plan.layout):
+            if op.far:
+                for i in range(height):
+                    stream_copy(at + i * op.n, x.data + i * x.pitch + c * size, run * size)
+            else:
+                copy_rows(at, op.n, x.data + c * size, x.pitch, height, run * size, 0)
+        elif is_turned(op, plan):
+            store_turned(plan.in_double, op, at, height, run, beside(x, c * size), w.flat)
+        else:
+            for i in range(height):
+                store_elements(plan.in_double, x.data + i * x.pitch + c * size, op.dtype, at + i * op.n, op.inner, run)
+        c += run
+
+
+# ------------------------------------------------------------------------------------------------- places
+
+cdef inline Py_ssize_t slab_height(const Problem* p, const Plan* plan, Py_ssize_t j, Py_ssize_t columns) noexcept nogil:
+    """Rows from j on that are loaded and computed together: whole rounds of the lanes, within a part."""
+    cdef Py_ssize_t n = p.n, part = part_length(n)
+    cdef Py_ssize_t most = (stage_elements(plan.in_double) if plan.wide else SLAB) // columns
+    if n <= most:
+        return n
+    return min(most // LANES * LANES, min(n, (j // part + 1) * part) - j)
+
+
+cdef inline Strip rows_of(const Source* source, Py_ssize_t slab, Py_ssize_t i) noexcept nogil:
+    """From row i on of the slab that begins with row `slab`."""
+    return Strip(source.strip.data + ((slab if source.whole else 0) + i) * source.strip.pitch, source.strip.pitch)
+
+
+cdef inline Source lying(const Problem* p, const Operand* op, const Tile* tile) noexcept nogil:
+    return Source(Strip(locate_column(p, op, tile.first), op.n), True, True)
+
+
+cdef enum:
+    OF_DIFF_DST, OF_SRC
+
+
+cdef inline char* stage_of(const Plan* plan, int operand, Py_ssize_t half, Workspace* w) noexcept nogil:
+    """Where a tile of an operand is loaded to: in whole or, two in turns, to halves. 16-bit ones leave room for exp."""
+    cdef Py_ssize_t size = STAGE // 2 if is_narrow(plan.layout) else STAGE
+    return <char*> (w.stage + operand * size + half * (size // 2))
+
+
+cdef inline Place find_place(const Problem* p, const Plan* plan, const Tile* tile, bint is_loaded, Py_ssize_t half,
+                             Workspace* w) noexcept nogil:
+    """An operand is read where it lies if it is read once, is near, or does not fit into scratch."""
+    cdef Place at
+    cdef FormTraits traits = traits_of(p.form)
+    cdef Py_ssize_t columns = round_up(tile.width, LANES), pitch = columns * size_of(plan.layout)
+    cdef bint whole = p.n * columns <= stage_elements(plan.in_double)
+    cdef bint near = plan.near and columns <= NEAR_RUN and (whole or not traits.needs_exp)
+    cdef bint in_one_run = tile.first % p.inner + tile.width <= p.inner
+    cdef Py_ssize_t exp_pitch = columns * real_size(plan.in_double)
+    at.tile = tile[0]
+    at.columns = columns
+    at.is_loaded = is_loaded
+    at.keeps_exp = whole and writes_from_exp(p.form)
+    at.summed = Source(Strip(stage_of(plan, OF_DIFF_DST, half, w), pitch), False, whole)
+    at.diff_dst = at.summed
+    at.src = Source(Strip(stage_of(plan, OF_SRC, half, w), pitch), False, whole)
+    # exp takes the place of src, or, where it is not kept, of diff_dst, which is loaded anew for the last pass. 16-bit
+    # operands have
+    # left it a place of its own.
+    at.exps = Source(Strip(<char*> w.stage, exp_pitch), False, at.keeps_exp)
+    if is_narrow(plan.layout):
+        at.exps.strip.data = <char*> (w.stage + STAGE)
+    elif at.keeps_exp:
+        at.exps.strip.data = at.src.strip.data
+    at.out = Source(Strip(<char*> w.result, pitch), False, False)
+    if in_one_run:
+        if traits.has_gradient and (near or not whole) and is_ready(&p.diff_dst, p.diff_dst.inner, plan.layout):
+            at.diff_dst = lying(p, &p.diff_dst, tile)
+            if near:
+                at.summed = at.diff_dst
+        if is_ready(&p.src, p.src.inner, plan.layout) and (
+            not traits.needs_exp or (near or not whole) and tile.width == columns
+        ):
+            at.src = lying(p, &p.src, tile)
+        if is_ready(&p.out, p.out.inner, plan.layout) and not p.out.far:
+            if not (at.src.lies and p.out.data == p.src.data or at.diff_dst.lies and p.out.data == p.diff_dst.data):
+                at.out = lying(p, &p.out, tile)
+    at.by_few_rows = in_one_run and not at.out.lies and not is_turned(&p.out, plan)
+    return at
+
+
+cdef inline void fetch(const Problem* p, const Plan* plan, const Operand* op, const Place* at, const Source* to,
+                       Py_ssize_t slab,
+                       Py_ssize_t height, Workspace* w) noexcept nogil:
+    """Load rows of a tile unless they are read where they lie."""
+    if not to.lies:
+        load_slab(p, plan, op, &at.tile, slab, height, rows_of(to, slab, 0), w)
+
+
+cdef inline void fetch_first(const Problem* p, const Plan* plan, const Operand* op, const Place* at, const Source* to,
+                             Py_ssize_t slab,
+                             Py_ssize_t height, Workspace* w) noexcept nogil:
+    """The same for the first time, when they may be loaded already."""
+    if at.is_loaded and not to.lies:
+        clear_unused(rows_of(to, slab, 0), height, at.tile.width * size_of(plan.layout))
+    else:
+        fetch(p, plan, op, at, to, slab, height, w)
+
+
+# ------------------------------------------------------------------------------------------------- passes
+
+cdef inline void reduce_tile(const Problem* p, const Plan* plan, const Place* at, const Constants& constants,
+                             Workspace* w) noexcept nogil:
+    """First pass: the sum of diff_dst and the maximum of src."""
+    cdef FormTraits traits = traits_of(p.form)
+    cdef bint sums = traits.has_gradient and not at.summed.lies
+    cdef double* lanes_lo = w.lanes + LANES * WIDEST_TILE // 2
+    cdef Py_ssize_t j = 0, c, height
+    cdef Strip x
+    for c in range(at.columns):
+        constants.diff_dst_hi[c] = constants.diff_dst_lo[c] = 0
+        if traits.needs_exp:
+            set_maximum(plan.in_double, constants, c, -INFINITY)
+    if traits.has_gradient and not sums:
+        sum_where_it_lies(
+            plan.layout, at.summed.strip.data, at.summed.strip.pitch, p.n, at.tile.width, at.columns, w.lanes, lanes_lo,
+            constants.diff_dst_hi, constants.diff_dst_lo)
+    while j < p.n and not p.stopped:
+        height = slab_height(p, plan, j, at.columns)
+        if sums:
+            fetch_first(p, plan, &p.diff_dst, at, &at.summed, j, height, w)
+            x = rows_of(&at.summed, j, 0)
+            sum_slab(plan.layout, x.data, x.pitch, p.n, j, height, at.columns, w.lanes, lanes_lo, constants.diff_dst_hi,
+                     constants.diff_dst_lo)
+        if traits.needs_exp:
+            fetch_first(p, plan, &p.src, at, &at.src, j, height, w)
+            max_columns(plan.layout, rows_of(&at.src, j, 0), height, at.columns, constants)
+        j += height
+
+
+cdef inline void exp_tile(const Problem* p, const Plan* plan, const Place* at, const Copy* next,
+                          const Constants& constants,
+                          Workspace* w) noexcept nogil:
+    """Second pass: exp and its sum."""
+    cdef Layout arithmetic = Layout.F64 if plan.in_double else Layout.F32
+    cdef Py_ssize_t j = 0, c, height
+    cdef Strip e
+    for c in range(at.columns):
+        constants.exps_hi[c] = constants.exps_lo[c] = constants.ties[c] = 0
+    while j < p.n and not p.stopped:
+        height = slab_height(p, plan, j, at.columns)
+        if not at.src.whole:
+            fetch(p, plan, &p.src, at, &at.src, j, height, w)
+        e = rows_of(&at.exps, j, 0)
+        exp_columns(plan.layout, traits_of(p.form).apart, e, rows_of(&at.src, j, 0), height, at.columns, constants,
+                    next, j)
+        sum_slab(arithmetic, e.data, e.pitch, p.n, j, height, at.columns, w.lanes, w.lanes + LANES * WIDEST_TILE // 2,
+                 constants.exps_hi, constants.exps_lo)
+        j += height
+
+
+cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at, bint extreme, const Copy* next,
+                            const Constants& constants, Workspace* w) noexcept nogil:
+    """Last pass: the result."""
+    cdef FormTraits traits = traits_of(p.form)
+    cdef const Source* from_source = &at.exps if at.keeps_exp else &at.src
+    cdef RowsAhead ahead = RowsAhead(ROWS_AHEAD * p.out.n if at.out.lies else 0, 0)
+    cdef Py_ssize_t columns = at.columns, at_once = ROWS_AT_ONCE if at.by_few_rows else p.n, j = 0, i, height, count
+    cdef Strip y, g, x
+    if not traits.needs_exp and at.src.lies and not plan.wide:
+        ahead.src = ROWS_AHEAD * p.src.n
+    if at.out.lies or at.diff_dst.lies or from_source.lies:
+        columns = at.tile.width
+    while j < p.n and not p.stopped:
+        height = slab_height(p, plan, j, at.columns)
+        if not at.keeps_exp and (not traits.needs_exp or not at.src.whole):
+            fetch(p, plan, &p.src, at, &at.src, j, height, w)
+        if traits.has_gradient and not at.diff_dst.whole:
+            fetch(p, plan, &p.diff_dst, at, &at.diff_dst, j, height, w)
+        i = 0
+        while i < height:
+            count = min(height - i, at_once)
+            y = rows_of(&at.out, j, 0 if at.by_few_rows else i)
+            g, x = rows_of(&at.diff_dst, j, i), rows_of(from_source, j, i)
+            if write_columns(p.form, plan.layout, y, g, x, at.keeps_exp, ahead, count, columns, constants, next,
+                             j + i) or extreme:
+                mend_columns(plan.layout, y, g, x, count, columns, constants)
+            if at.by_few_rows:
+                store_slab(p, plan, &p.out, &at.tile, j + i, count, y, w)
+            i += count
+        if not at.out.lies and not at.by_few_rows:
+            store_slab(p, plan, &p.out, &at.tile, j, height, at.out.strip, w)
+        j += height
+    stream_end()
+
+
+cdef inline const Copy* load_meanwhile(Copy* copy, const Problem* p, const Plan* plan, const Operand* op,
+                                       const Tile* next,
+                                       char* to) noexcept nogil:
+    """How to load a tile while another is computed; NULL if there is none."""
+    cdef Py_ssize_t size = size_of(plan.layout)
+    if next.width == 0:
+        return NULL
+    copy.source = locate_column(p, op, next.first)
+    copy.source_pitch = op.n
+    copy.to = to
+    copy.to_pitch = round_up(next.width, LANES) * size
+    copy.bytes = next.width * size
+    return copy
+
+
+cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, bint is_loaded, const Tile* next,
+                          Py_ssize_t half,
+                          Workspace* w) noexcept nogil:
+    """A tile's columns, each from its first element to its last.
+
+    It may be loaded already, to one half of the stage; meanwhile the next, if any, is loaded to the other.
+    """
+    cdef Place at = find_place(p, plan, tile, is_loaded, half, w)
+    cdef Constants constants = w.constants.constants()
+    cdef bint extreme = False
+    cdef Copy copy
+    cdef const Copy* meanwhile
+    reduce_tile(p, plan, &at, constants, w)
+    begin_rows(plan.in_double, p.form, constants, at.columns, p.n)
+    if traits_of(p.form).needs_exp:
+        meanwhile = load_meanwhile(&copy, p, plan, &p.src, next, stage_of(plan, OF_SRC, 1 - half, w))
+        exp_tile(p, plan, &at, meanwhile, constants, w)
+        finish_rows(plan.in_double, p.form, constants, at.columns)
+    else:
+        extreme = has_extreme_sum(plan.in_double, constants, at.columns)
+    meanwhile = NULL
+    if traits_of(p.form).has_gradient:
+        meanwhile = load_meanwhile(&copy, p, plan, &p.diff_dst, next, stage_of(plan, OF_DIFF_DST, 1 - half, w))
+    write_tile(p, plan, &at, extreme, meanwhile, constants, w)
+
+
+cdef inline Tile tile_at(const Problem* p, const Plan* plan, Py_ssize_t i) noexcept nogil:
+    cdef Py_ssize_t in_one_go = columns_in_one_go(p.inner, plan.count), tiles = blocks(in_one_go, plan.together)
+    cdef Py_ssize_t start = i % tiles * plan.together
+    return Tile(i // tiles * in_one_go + start, min(plan.together, in_one_go - start))
+
+
+cdef inline void share_of_tiles(const Problem* p, const Plan* plan, Py_ssize_t start, Py_ssize_t stop,
+                                Workspace* w) noexcept nogil:
+    """The tiles of one thread. The next is loaded while one is computed, if it lies as it will be in scratch."""
+    cdef FormTraits traits = traits_of(p.form)
+    cdef Py_ssize_t row = plan.together * real_size(plan.in_double), half = 0, i
+    cdef bint loads_next = row >= MANY_COLUMNS and 2 * p.n * plan.together <= stage_elements(plan.in_double)
+    cdef bint is_loaded = False
+    cdef Tile tile, next
+    if traits.has_gradient:
+        loads_next &= is_ready(&p.diff_dst, p.diff_dst.inner, plan.layout)
+    if traits.needs_exp:
+        loads_next &= is_ready(&p.src, p.src.inner, plan.layout)
+    for i in range(start, stop):
+        next = Tile(0, 0)
+        if loads_next and i + 1 < stop:
+            next = tile_at(p, plan, i + 1)
+        tile = tile_at(p, plan, i)
+        one_tile(p, plan, &tile, is_loaded, &next, half, w)
+        if loads_next:
+            half = 1 - half
+        is_loaded = next.width > 0
+
+
+cdef inline void walk_columns(const Problem* p, const Plan* plan, Workspace* workspaces) noexcept nogil:
+    cdef Py_ssize_t in_one_go = columns_in_one_go(p.inner, plan.count)
+    cdef Py_ssize_t tiles = plan.count // in_one_go * blocks(in_one_go, plan.together), i
+    cdef int threads = plan.threads
+    if threads > 1:
+        for i in prange(threads, schedule="static", num_threads=threads):
+            share_of_tiles(p, plan, tiles * i // threads, tiles * (i + 1) // threads, workspaces + i)
+    else:
+        share_of_tiles(p, plan, 0, tiles, workspaces)

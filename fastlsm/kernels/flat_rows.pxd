@@ -1,0 +1,99 @@
+"""Adjacent rows so short that they are computed as one run of elements.
+
+Their sums, maxima and exp are those of columns: the rows are turned to columns in scratch.
+"""
+
+from libc.math cimport INFINITY
+
+from fastlsm.kernels.convert cimport load_turned
+from fastlsm.kernels.loops cimport (
+    Constants, RowsAhead, Stream, Strip, begin_rows, exp_columns, finish_rows, has_extreme_sum, max_columns, prefetch,
+    set_dst_factors, set_maximum, store_block, stream_copy, sum_columns, turn, write_columns, write_flat,
+)
+from fastlsm.kernels.plan cimport Plan
+from fastlsm.kernels.problem cimport (
+    LANES, FormTraits, Layout, Operand, Problem, is_over_itself, locate, real_size, round_up, traits_of,
+    writes_from_exp,
+)
+from fastlsm.kernels.workspace cimport Workspace
+from libc.string cimport memcpy
+
+cdef extern from "tuning.hpp" nogil:
+    enum:
+        STAGE
+
+
+cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t count, Workspace* w,
+                            Stream* stream) noexcept nogil:
+    """Compute `count` adjacent rows. False: it is not done, for a sum or a dst is beyond the dst form's step."""
+    cdef FormTraits traits = traits_of(p.form)
+    cdef Constants constants = w.constants.constants()
+    cdef Layout arithmetic = Layout.F64 if plan.in_double else Layout.F32
+    cdef Py_ssize_t n = p.n, columns = round_up(count, LANES), c
+    cdef Py_ssize_t pitch = columns * real_size(plan.in_double)
+    cdef Strip gs = Strip(<char*> w.stage, pitch), xs = Strip(<char*> (w.stage + STAGE), pitch)
+    cdef const char* g = locate(p, &p.diff_dst, first)
+    cdef const char* x = locate(p, &p.src, first)
+    cdef char* out = locate(p, &p.out, first)
+    cdef bint through_result = is_over_itself(p) or writes_from_exp(p.form)
+    cdef char* y = <char*> w.result if through_result else out
+    if through_result:
+        stream = NULL
+    if traits.has_gradient:
+        turn_rows(p, plan, &p.diff_dst, g, count, gs, w)
+        sum_columns(arithmetic, gs.data, pitch, n, columns, constants.diff_dst_hi, constants.diff_dst_lo)
+    if not traits.needs_exp:
+        set_dst_factors(plan.in_double, constants, count)
+        if has_extreme_sum(plan.in_double, constants, count):
+            return False
+    else:
+        turn_rows(p, plan, &p.src, x, count, xs, w)
+        for c in range(columns):
+            set_maximum(plan.in_double, constants, c, -INFINITY)
+            constants.ties[c] = 0
+        max_columns(arithmetic, xs, n, columns, constants)
+        begin_rows(plan.in_double, p.form, constants, columns, n)
+        exp_columns(arithmetic, traits.apart, xs, xs, n, columns, constants, NULL, 0)
+        sum_columns(arithmetic, xs.data, pitch, n, columns, constants.exps_hi, constants.exps_lo)
+        finish_rows(plan.in_double, p.form, constants, columns)
+    if writes_from_exp(p.form):
+        write_turned(p, plan, g, x, y, count, gs, xs, constants, w)
+    else:
+        if stream != NULL:
+            stream.seek(y)
+        if write_flat(p.form, plan.layout, y, g, x, count, n, constants, w.pattern, plan.ahead, stream):
+            if stream != NULL:
+                stream.close()
+            return False
+    if through_result and p.out.far:
+        stream_copy(out, y, count * n * p.out.itemsize)
+    elif through_result:
+        memcpy(out, y, count * n * p.out.itemsize)
+    return True
+
+
+cdef inline void turn_rows(const Problem* p, const Plan* plan, const Operand* op, const char* at, Py_ssize_t count,
+                           Strip to,
+                           Workspace* w) noexcept nogil:
+    load_turned(plan.in_double, op, at, p.n * op.itemsize, p.n, count, to, w.flat)
+
+
+cdef inline void write_turned(const Problem* p, const Plan* plan, const char* g, const char* x, char* y,
+                              Py_ssize_t count, Strip gs,
+                              Strip exps, const Constants& constants, Workspace* w) noexcept nogil:
+    """The last step on columns, which are then turned back to rows."""
+    cdef Layout arithmetic = Layout.F64 if plan.in_double else Layout.F32
+    cdef Py_ssize_t n = p.n, bytes = count * p.out.itemsize, size = real_size(plan.in_double), j
+    cdef RowsAhead no_rows = RowsAhead(0, 0)
+    for j in range(n):
+        if plan.ahead:                      # of the rows that come next
+            prefetch(g + (n + j) * bytes, bytes)
+            prefetch(x + (n + j) * bytes, bytes)
+        write_columns(
+            p.form, arithmetic, Strip(gs.data + j * gs.pitch, 0), Strip(gs.data + j * gs.pitch, 0),
+            Strip(exps.data + j * exps.pitch, 0), True, no_rows, 1, gs.pitch // size, constants, NULL, 0)
+    if plan.layout == arithmetic:
+        turn(plan.in_double, y, n * size, gs.data, gs.pitch, n, count)
+    else:
+        turn(plan.in_double, <char*> w.flat, n * size, gs.data, gs.pitch, n, count)
+        store_block(plan.in_double, w.flat, p.out.dtype, False, y, p.out.itemsize, count * n)

@@ -1,0 +1,115 @@
+"""The loops over elements, as the headers in include/ have them: each is declared once, for all element types."""
+
+from fastlsm.kernels.problem cimport DType, Form, Layout
+
+cdef extern from "real.hpp" nogil:
+    struct Sum:
+        double hi
+        double lo
+    Sum add(Sum a, Sum b) noexcept
+
+cdef extern from "steps.hpp" nogil:
+    struct Constants:
+        double* diff_dst_hi
+        double* diff_dst_lo
+        double* exps_hi
+        double* exps_lo
+        double* ties
+
+cdef extern from "lanes.hpp" nogil:
+    struct LaneSums:
+        pass
+    Sum total(bint in_double, LaneSums* lanes) noexcept
+
+cdef extern from "traffic.hpp" nogil:
+    enum:
+        CACHE_LINE
+    cppclass Stream:
+        void begin(void* to) noexcept
+        void seek(void* to) noexcept
+        void close() noexcept
+    void* next_line(void* at) noexcept
+    void prefetch(const void* at, Py_ssize_t bytes) noexcept
+    void copy_rows(void* to, Py_ssize_t to_pitch, const void* source, Py_ssize_t source_pitch, Py_ssize_t rows,
+                   Py_ssize_t bytes, Py_ssize_t ahead) noexcept
+    void stream_copy(void* to, const void* source, Py_ssize_t bytes) noexcept
+    void stream_end() noexcept
+
+cdef extern from "convert.hpp" nogil:
+    void load_elements(
+        bint in_double, void* to, DType dtype, const char* source, Py_ssize_t stride, Py_ssize_t n) noexcept
+    void store_elements(
+        bint in_double, const void* source, DType dtype, char* to, Py_ssize_t stride, Py_ssize_t n) noexcept
+    void store_block(bint in_double, const void* source, DType dtype, bint streamed, char* to, Py_ssize_t stride,
+                     Py_ssize_t n) noexcept
+
+cdef extern from "turn.hpp" nogil:
+    void turn(bint in_double, char* to, Py_ssize_t to_pitch, const char* source, Py_ssize_t source_pitch,
+              Py_ssize_t rows, Py_ssize_t columns) noexcept
+
+cdef extern from "row_constants.hpp" nogil:
+    void set_maximum(bint in_double, const Constants& constants, Py_ssize_t row, double value) noexcept
+    double maximum_of(bint in_double, const Constants& constants, Py_ssize_t row) noexcept
+    void begin_rows(
+        bint in_double, Form form, const Constants& constants, Py_ssize_t count, Py_ssize_t n) noexcept
+    void finish_rows(bint in_double, Form form, const Constants& constants, Py_ssize_t count) noexcept
+    bint has_extreme_sum(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
+
+cdef extern from "rows.hpp" nogil:
+    struct Strip:
+        char* data
+        Py_ssize_t pitch
+    struct Next:
+        Strip strip
+        Py_ssize_t rows
+        double* max
+        double* diff_dst_hi
+        double* diff_dst_lo
+        LaneSums* carry
+    void sum_rows(Layout layout, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi, double* lo,
+                  LaneSums* carry) noexcept
+    void max_rows(
+        Layout layout, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead, const Constants& constants) noexcept
+    void exp_rows(Layout layout, bint apart, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead,
+                  const Constants& constants, LaneSums* carry, const Next& next) noexcept
+    bint write_rows(Form form, Layout layout, Strip y, Strip g, Strip x, bint is_exp, Py_ssize_t rows, Py_ssize_t n,
+                    bint ahead, Stream* stream, const Constants& constants, const Next& next) noexcept
+    void mend_rows(Layout layout, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n,
+                   const Constants& constants) noexcept
+
+cdef extern from "flat_rows.hpp" nogil:
+    void set_pattern(bint in_double, void* pattern, Py_ssize_t n) noexcept
+    void set_dst_factors(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
+    bint write_flat(Form form, Layout layout, char* y, const char* g, const char* x, Py_ssize_t rows, Py_ssize_t n,
+                    const Constants& constants, const void* pattern, bint ahead, Stream* stream) noexcept
+
+cdef extern from "column_sums.hpp" nogil:
+    void sum_columns(Layout layout, const char* x, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t columns, double* hi,
+                     double* lo) noexcept
+    void sum_slab(Layout layout, const char* x, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t start, Py_ssize_t height,
+                  Py_ssize_t columns, double* lanes_hi, double* lanes_lo, double* hi, double* lo) noexcept
+    void sum_where_it_lies(Layout layout, const char* x, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t width,
+                           Py_ssize_t columns, double* lanes_hi, double* lanes_lo, double* hi, double* lo) noexcept
+
+cdef extern from "columns.hpp" nogil:
+    struct Copy:
+        const char* source
+        char* to
+        Py_ssize_t source_pitch
+        Py_ssize_t to_pitch
+        Py_ssize_t bytes
+    struct RowsAhead:
+        Py_ssize_t result
+        Py_ssize_t src
+    void max_columns(Layout layout, Strip x, Py_ssize_t rows, Py_ssize_t n, const Constants& constants) noexcept
+    void exp_columns(Layout layout, bint apart, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n,
+                     const Constants& constants, const Copy* next, Py_ssize_t next_row) noexcept
+    bint write_columns(Form form, Layout layout, Strip y, Strip g, Strip x, bint is_exp, RowsAhead ahead,
+                       Py_ssize_t rows, Py_ssize_t n, const Constants& constants, const Copy* next,
+                       Py_ssize_t next_row) noexcept
+    void mend_columns(Layout layout, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n,
+                      const Constants& constants) noexcept
+
+cdef extern from "openmp.h" nogil:
+    int openmp_team(int wanted) noexcept
+    void openmp_barrier() noexcept

@@ -1,0 +1,233 @@
+"""The plan: from a problem to which walk computes it, how wide its tiles are, and how many rows go together.
+
+A pure function: it reads the problem and changes nothing. `python tests/plans.py` prints the plans of a grid of shapes.
+"""
+
+from fastlsm.kernels.layout cimport distance
+from fastlsm.kernels.problem cimport (
+    LANES, DType, Form, Layout, Operand, Problem, blocks, has_quick_ends, is_narrow, layout_of, part_length, round_up,
+    traits_of,
+)
+
+cdef extern from "vectors.hpp" nogil:
+    const bint HAS_MASKS "Isa::QUICK_ENDS"
+    const bint HAS_MASKS_OF_16_BITS "Isa::QUICK_16_BIT_ENDS"
+    const bint HAS_QUICK_PICK "Isa::QUICK_PICK"
+
+cdef extern from "tuning.hpp" nogil:
+    enum:
+        AHEAD_FROM, FEW_COLUMNS, FEW_NEIGHBOURS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW
+        LEAST_DST_ROW_READ_AHEAD, LEAST_FLAT_RUN, LEAST_NEAR, LEAST_PAIRED_ROW, LEAST_READ_AHEAD, MOST_TOGETHER, NARROW
+        NEAR_RUN, NEAR_TILE, SLAB, STAGE, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDE
+        WIDEST_TILE
+
+
+cdef enum class Walk:
+    ROWS                        # one after the other, in parts and chunks
+    BATCHES                     # some rows together, where they lie
+    FLAT                        # adjacent short rows as one run of elements
+    COLUMNS                     # tiles of neighbouring columns
+
+cdef struct Plan:
+    Walk walk
+    bint in_double              # the arithmetic
+    Layout layout               # how the loops read elements: of the operands where they lie, else of scratch
+    Layout row_layout           # the same along rows
+    Py_ssize_t count            # rows or columns
+    Py_ssize_t together         # rows that go together, or columns of a tile
+    int threads
+    bint ahead                  # rows come from afar: loops ask for elements ahead of their use
+    bint reads_next             # while a row is computed, the next one is reduced
+    bint exchanged              # columns are counted along `outer`: along `inner` there are too few
+    bint near                   # tiles are computed where they lie, in the caches
+    bint wide                   # tiles come from afar in long runs, in which processors read ahead themselves
+
+
+cdef inline bint is_ready(const Operand* op, Py_ssize_t stride, Layout layout) noexcept nogil:
+    """Whether the loops can compute on an operand where it lies, along the axis of that stride."""
+    return stride == op.itemsize and layout_of(op.dtype) == layout
+
+
+cdef inline Py_ssize_t stage_elements(bint in_double) noexcept nogil:
+    """Elements of the arithmetic's type that an operand's half of the stage holds."""
+    return STAGE if in_double else 2 * STAGE
+
+
+cdef inline Py_ssize_t columns_in_one_go(Py_ssize_t inner, Py_ssize_t count) noexcept nogil:
+    """How many columns are cut into tiles together. A tile within `inner` is read and written where it lies."""
+    return inner if inner >= WIDE else count
+
+
+cdef inline Layout common_layout(const Problem* p, Layout arithmetic, bint adjacent) noexcept nogil:
+    """The layout of all operands if they are adjacent and of one dtype, else the arithmetic's."""
+    cdef bint alike = p.diff_dst.dtype == p.out.dtype and p.src.dtype == p.out.dtype
+    return layout_of(p.out.dtype) if alike and adjacent else arithmetic
+
+
+cdef inline Py_ssize_t longest_turned_row(const Problem* p, const Plan* plan, bint ready) noexcept nogil:
+    """Rows up to this length are computed as columns, turned on loading and on storing."""
+    cdef bint quick_end = has_quick_ends(plan.layout) or HAS_MASKS and p.n % LANES == 0
+    cdef Py_ssize_t longest
+    if not ready:
+        return TURNED_ROW
+    if HAS_MASKS_OF_16_BITS:
+        return TURNED_READY_ROW if traits_of(p.form).needs_exp else TURNED_DST_ROW
+    longest = TURNED_ROW if traits_of(p.form).needs_exp and not quick_end else FLAT_ROW
+    if plan.in_double:
+        return longest // 2
+    return longest - longest // 4 if is_narrow(plan.layout) else longest
+
+
+cdef inline bint is_flat(const Problem* p, const Plan* plan, bint ready) noexcept nogil:
+    """Whether rows are adjacent, and so short that they are gone through as one run."""
+    cdef Py_ssize_t evenly = p.outer if p.inner == 1 else p.inner       # rows, each as far from the one before it
+    cdef Py_ssize_t row = p.n * p.out.itemsize
+    if not (HAS_QUICK_PICK and ready and plan.count >= FEW_COLUMNS):
+        return False
+    if p.n > (FLAT_ROW_BESIDE_MASKS if HAS_MASKS_OF_16_BITS and not plan.in_double else FLAT_ROW):
+        return False
+    if evenly != plan.count and evenly * p.n < LEAST_FLAT_RUN:
+        return False
+    if p.inner == 1:
+        return p.diff_dst.outer == row and p.src.outer == row and p.out.outer == row
+    return p.diff_dst.inner == row and p.src.inner == row and p.out.inner == row
+
+
+cdef inline bint is_along(const Operand* op) noexcept nogil:
+    """Whether an operand's elements along the axis are nearer to each other than along `inner`."""
+    return op.n == op.itemsize or distance(op.n) <= distance(op.inner)
+
+
+cdef inline bint reads_next(const Problem* p, const Plan* plan, bint ready) noexcept nogil:
+    """Whether a row is reduced while the one before it is computed, or memory and arithmetic would wait for each other.
+
+    With 16-bit elements, or near ones of the dst form, there is little to wait for.
+    """
+    if p.n > KEPT_ROW:                      # such rows are not loaded as a whole
+        return not is_narrow(plan.layout)
+    if not traits_of(p.form).needs_exp:
+        return plan.ahead and p.n >= LEAST_DST_ROW_READ_AHEAD
+    return ready and not is_narrow(plan.layout) and p.n * p.src.itemsize >= LEAST_READ_AHEAD
+
+
+cdef inline Py_ssize_t inner_stride(const Operand* op, const Plan* plan) noexcept nogil:
+    return op.outer if plan.exchanged else op.inner
+
+
+cdef inline bint is_turned(const Operand* op, const Plan* plan) noexcept nogil:
+    """Whether an operand's elements along the axis are nearer to each other than its columns."""
+    return distance(op.n) < distance(inner_stride(op, plan))
+
+
+cdef inline bint is_ready_along_inner(const Problem* p, const Plan* plan) noexcept nogil:
+    """Whether rows of a tile can be computed where they lie."""
+    return (
+        is_ready(&p.diff_dst, inner_stride(&p.diff_dst, plan), plan.layout)
+        and is_ready(&p.src, inner_stride(&p.src, plan), plan.layout)
+    )
+
+
+cdef inline Py_ssize_t tile_width(const Problem* p, const Plan* plan, Py_ssize_t inner) noexcept nogil:
+    """Columns of a tile: as many as keep it in the caches, and enough tiles for all threads."""
+    cdef Py_ssize_t n = p.n, in_one_go = columns_in_one_go(inner, plan.count), room = stage_elements(plan.in_double)
+    cdef Py_ssize_t widest = (WIDEST_TILE // 2 if plan.in_double else WIDEST_TILE) if plan.wide else NEAR_TILE
+    cdef Py_ssize_t most = min(max((room if plan.wide else SLAB) // n, <Py_ssize_t> NARROW), widest) // LANES * LANES
+    cdef bint in_place = p.form != Form.BACKWARD_SRC and (p.form != Form.LOG_SOFTMAX or inner % LANES == 0)
+    cdef Py_ssize_t sets, share, tiles
+    if plan.near and not traits_of(p.form).needs_exp:       # it needs no scratch but the lanes
+        most = NEAR_RUN if inner <= NEAR_RUN else NARROW
+    elif plan.wide and inner <= widest and n * inner > room and in_place and is_ready_along_inner(p, plan):
+        most = widest                       # all of inner: a tile is one run of memory, and is read as that
+    elif room < n * most <= 2 * room:       # half as wide, a tile need not be loaded twice
+        most //= 2
+    elif n * most > room:                   # it must be, and then long runs are worth more than the cache
+        most = widest
+    sets = min(plan.count // in_one_go, <Py_ssize_t> plan.threads)
+    share = blocks(plan.threads, sets)
+    tiles = blocks(blocks(in_one_go, most), share) * share
+    return round_up(blocks(in_one_go, tiles), LANES)
+
+
+cdef inline void plan_flat_rows(const Problem* p, Plan* plan) noexcept nogil:
+    plan.walk = Walk.FLAT
+    plan.together = min(FLAT_ELEMENTS // p.n, min(blocks(plan.count, plan.threads), <Py_ssize_t> WIDEST_TILE - LANES))
+    plan.together = round_up(plan.together, LANES)
+
+
+cdef inline void plan_columns(const Problem* p, Plan* plan, Layout arithmetic) noexcept nogil:
+    cdef Py_ssize_t inner
+    cdef bint turned, adjacent
+    plan.walk = Walk.COLUMNS
+    plan.exchanged = p.inner < FEW_NEIGHBOURS and p.inner < p.outer
+    inner = p.outer if plan.exchanged else p.inner
+    turned = is_turned(&p.diff_dst, plan) or is_turned(&p.src, plan) or is_turned(&p.out, plan)
+    adjacent = (
+        inner_stride(&p.diff_dst, plan) == p.diff_dst.itemsize
+        and inner_stride(&p.src, plan) == p.src.itemsize
+        and inner_stride(&p.out, plan) == p.out.itemsize
+    )
+    plan.layout = common_layout(p, arithmetic, adjacent and not turned)
+    plan.wide = p.out.far and inner >= WIDE and not turned
+    # Shorter columns are sooner copied.
+    plan.near = not plan.wide and not plan.in_double and LEAST_NEAR <= p.n <= part_length(p.n)
+    plan.near &= is_ready_along_inner(p, plan)
+    plan.together = tile_width(p, plan, inner)
+
+
+cdef inline void plan_rows(const Problem* p, Plan* plan, bint ready) noexcept nogil:
+    cdef Py_ssize_t longest = TOGETHER_ELEMENTS // 2 if is_narrow(plan.layout) else TOGETHER_ELEMENTS // 4
+    plan.reads_next = reads_next(p, plan, ready)
+    if plan.layout == Layout.BF16 and p.n >= LEAST_PAIRED_ROW:
+        plan.row_layout = Layout.BF16_IN_PAIRS
+    if ready and p.n <= longest:
+        plan.together = (TOGETHER_ELEMENTS // 2 if plan.in_double else TOGETHER_ELEMENTS) // p.n
+        plan.together = min(plan.together, min(<Py_ssize_t> MOST_TOGETHER, blocks(plan.count, plan.threads)))
+    plan.walk = Walk.BATCHES if plan.together > 1 else Walk.ROWS
+
+
+cdef inline Plan plan_for(const Problem* p, int threads) noexcept nogil:
+    cdef Plan plan
+    cdef Layout arithmetic
+    cdef bint adjacent, ready, along
+    cdef int d
+    plan.in_double = DType.FLOAT64 in (p.diff_dst.dtype, p.src.dtype, p.out.dtype)
+    arithmetic = Layout.F64 if plan.in_double else Layout.F32
+    adjacent = p.diff_dst.n == p.diff_dst.itemsize and p.src.n == p.src.itemsize and p.out.n == p.out.itemsize
+    along = is_along(&p.diff_dst) and is_along(&p.src) and is_along(&p.out)
+    ready = adjacent and p.diff_dst.dtype == p.out.dtype and p.src.dtype == p.out.dtype
+    plan.layout = plan.row_layout = common_layout(p, arithmetic, adjacent)
+    plan.threads = threads
+    plan.count = p.outer * p.inner
+    for d in range(p.ndim):
+        plan.count *= p.loops[d]
+    plan.together = 1
+    plan.ahead = ready and plan.count * p.n * p.out.itemsize >= AHEAD_FROM
+    plan.exchanged = plan.near = plan.wide = plan.reads_next = False
+    if is_flat(p, &plan, ready):
+        plan_flat_rows(p, &plan)
+    elif plan.count >= FEW_COLUMNS and (p.n <= longest_turned_row(p, &plan, ready) or not along):
+        plan_columns(p, &plan, arithmetic)
+    else:
+        plan_rows(p, &plan, ready)
+    return plan
+
+
+cdef inline void arrange(Problem* p, const Plan* plan) noexcept nogil:
+    """Order the problem's axes as the walk counts its rows or columns; the elements stay the same."""
+    cdef Operand* operands[3]
+    cdef Operand* op
+    operands[:] = [&p.diff_dst, &p.src, &p.out]
+    if plan.walk == Walk.COLUMNS:
+        if plan.exchanged:
+            p.outer, p.inner = p.inner, p.outer
+            for op in operands:
+                op.outer, op.inner = op.inner, op.outer
+    elif p.inner > 1:                       # rows are counted along `outer` and the loops
+        if p.outer > 1:
+            for op in operands:
+                op.loops[p.ndim] = op.outer
+            p.loops[p.ndim] = p.outer
+            p.ndim += 1
+        for op in operands:
+            op.outer = op.inner
+        p.outer, p.inner = p.inner, 1

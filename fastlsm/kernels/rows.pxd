@@ -1,0 +1,448 @@
+"""The walks along rows: one pipeline of reduce, constants, exp, constants, write.
+
+`one_row` takes a row in parts and chunks, whatever its dtypes and strides; threads may share its parts. `batch` takes
+some rows that lie ready at once: then their constants are computed side by side. While rows are computed, those after
+them may be reduced: memory and arithmetic work at the same time. The processor sees the next rows by itself where they
+are short.
+"""
+
+from cython.parallel cimport parallel, prange, threadid
+from libc.math cimport INFINITY
+from libc.string cimport memcpy, memset
+
+from fastlsm.kernels.flat_rows cimport flat_batch
+from fastlsm.kernels.loops cimport (
+    Constants, LaneSums, Next, Stream, Strip, Sum, add, begin_rows, exp_rows, finish_rows, has_extreme_sum,
+    load_elements, max_rows, maximum_of, mend_rows, next_line, openmp_barrier, openmp_team, set_maximum, set_pattern,
+    store_elements, stream_copy, sum_rows, total, write_rows,
+)
+from fastlsm.kernels.plan cimport Plan, Walk, is_ready
+from fastlsm.kernels.problem cimport (
+    LANES, FormTraits, Operand, Problem, blocks, is_over_itself, locate, part_length, real_size, round_up, size_of,
+    traits_of, writes_from_exp,
+)
+from fastlsm.kernels.workspace cimport Chunk, KeptRow, Part, Parts, Reduced, RowConstants, Workspace
+
+cdef extern from "tuning.hpp" nogil:
+    enum:
+        CHUNK, KEPT_ROW, MOST_TOGETHER, STAGE
+
+# ------------------------------------------------------------------------------------------- some rows at once
+
+cdef inline Strip strip_at(const Problem* p, const Operand* op, Py_ssize_t first) noexcept nogil:
+    return Strip(locate(p, op, first), op.outer)
+
+
+cdef inline Py_ssize_t batch_at(const Problem* p, Py_ssize_t first, Py_ssize_t last, Py_ssize_t most) noexcept nogil:
+    """How many rows from `first` on go together: each as far from the one before it."""
+    return min(min(most, last - first), p.outer - first % p.outer)
+
+
+cdef inline void send(const Problem* p, const char* x, Strip to, Py_ssize_t rows, Py_ssize_t bytes) noexcept nogil:
+    """Finished rows to their places. Adjacent rows go as one, for only whole cache lines are streamed."""
+    cdef Py_ssize_t r
+    if to.pitch == bytes:
+        bytes, rows = bytes * rows, 1
+    for r in range(rows):
+        if p.out.far:
+            stream_copy(to.data + r * to.pitch, x + r * bytes, bytes)
+        else:
+            memcpy(to.data + r * to.pitch, x + r * bytes, bytes)
+
+
+cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t count, Reduced* reduced,
+                       bint is_reduced, Py_ssize_t next_count, Workspace* w, Stream* stream) noexcept nogil:
+    """`count` rows from `first` on, which may be reduced already. Meanwhile reduce the `next_count` rows after them."""
+    cdef RowConstants room
+    cdef Constants constants = room.constants()
+    cdef FormTraits traits = traits_of(p.form)
+    cdef bint extreme = False, from_exp = writes_from_exp(p.form), over_itself = is_over_itself(p)
+    cdef Py_ssize_t n = p.n, bytes = n * p.out.itemsize, r
+    cdef Strip src = strip_at(p, &p.src, first), diff_dst = strip_at(p, &p.diff_dst, first)
+    cdef Strip out = strip_at(p, &p.out, first)
+    # The dst form may compute elements again, so that it must not write over what it reads.
+    cdef Strip y = Strip(<char*> w.result, bytes) if over_itself else out
+    cdef Strip e = Strip(<char*> w.stage, round_up(n, 4 * LANES) * real_size(plan.in_double) if from_exp else 0)
+    cdef Next next = Next(Strip(NULL, 0), 0, reduced.max, reduced.diff_dst_hi, reduced.diff_dst_lo, NULL)
+    if is_reduced:
+        for r in range(count):
+            constants.diff_dst_hi[r], constants.diff_dst_lo[r] = reduced.diff_dst_hi[r], reduced.diff_dst_lo[r]
+            if traits.needs_exp:
+                set_maximum(plan.in_double, constants, r, reduced.max[r])
+    else:
+        if traits.has_gradient:
+            sum_rows(plan.row_layout, diff_dst, count, n, plan.ahead, constants.diff_dst_hi, constants.diff_dst_lo,
+                     NULL)
+        if traits.needs_exp:
+            for r in range(count):
+                set_maximum(plan.in_double, constants, r, -INFINITY)
+            max_rows(plan.row_layout, src, count, n, plan.ahead, constants)
+    begin_rows(plan.in_double, p.form, constants, count, n)
+    if traits.needs_exp:
+        for r in range(count):
+            constants.ties[r] = 0
+        if next_count > 0:
+            next.strip = strip_at(p, &p.src, first + count)
+            next.rows = next_count
+            for r in range(next_count):
+                reduced.max[r] = -INFINITY
+        exp_rows(plan.row_layout, traits.apart, e, src, count, n, plan.ahead, constants, NULL, next)
+        finish_rows(plan.in_double, p.form, constants, count)
+    else:
+        extreme = has_extreme_sum(plan.in_double, constants, count)
+    next.rows = 0
+    if next_count > 0 and traits.has_gradient:
+        next.strip = strip_at(p, &p.diff_dst, first + count)
+        next.rows = next_count
+    if over_itself:
+        stream = NULL
+    extreme |= write_rows(
+        p.form, plan.row_layout, y, diff_dst, e if from_exp else src, from_exp, count, n, plan.ahead, stream, constants,
+        next)
+    if extreme:
+        if stream != NULL:
+            stream.close()
+        mend_rows(plan.row_layout, y, diff_dst, src, count, n, constants)
+    if over_itself:
+        send(p, y.data, out, count, bytes)
+
+
+cdef inline void share_of_batches(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last,
+                                  Workspace* w) noexcept nogil:
+    """Rows first to last - 1, some of them at a time."""
+    cdef Reduced reduced
+    cdef Stream flow
+    cdef Stream* stream = NULL
+    cdef bint is_reduced = False
+    cdef Py_ssize_t i = first, count, next_count
+    if p.out.far:
+        stream = &flow
+        flow.begin(locate(p, &p.out, first))
+    if plan.walk == Walk.FLAT:
+        set_pattern(plan.in_double, w.pattern, p.n)
+    while i < last and not p.stopped:
+        count = batch_at(p, i, last, plan.together)
+        if plan.walk == Walk.FLAT:
+            if flat_batch(p, plan, i, count, w, stream):
+                i += count
+                continue
+            count = batch_at(p, i, last, min(count, <Py_ssize_t> MOST_TOGETHER))
+        next_count = 0
+        if plan.reads_next:
+            next_count = min(count, batch_at(p, i + count, last, plan.together)) if i + count < last else 0
+        batch(p, plan, i, count, &reduced, is_reduced, next_count, w, stream)
+        is_reduced = next_count > 0
+        i += count
+    if stream != NULL:
+        stream.close()
+
+
+# ------------------------------------------------------------------------------- one row, in parts and chunks
+
+cdef struct Line:               # a row of an operand
+    const Operand* op
+    const char* data
+    Py_ssize_t size             # of an element of data
+    bint is_ready               # the loops can compute on data
+
+cdef struct Share:              # a thread's parts of a row
+    Py_ssize_t first, last, length
+    bint in_team                # other threads have other parts
+
+
+cdef inline Line line_at(const Problem* p, const Plan* plan, const Operand* op, Py_ssize_t index,
+                         void* keep) noexcept nogil:
+    """Row `index`. A short one that does not lie ready is loaded to `keep`, if that is given."""
+    cdef Line line
+    line.op = op
+    line.data = locate(p, op, index)
+    line.size = op.itemsize
+    line.is_ready = is_ready(op, op.n, plan.layout)
+    if p.n <= KEPT_ROW and not line.is_ready and keep != NULL:
+        load_elements(plan.in_double, keep, op.dtype, line.data, op.n, p.n)
+        line.data = <const char*> keep
+        line.size = size_of(plan.layout)
+        line.is_ready = True
+    return line
+
+
+cdef inline Strip load_chunk(const Plan* plan, const Line* line, Py_ssize_t j, Py_ssize_t n,
+                             void* scratch) noexcept nogil:
+    """n elements from the j-th on."""
+    if line.is_ready:
+        return Strip(<char*> line.data + j * line.size, 0)
+    load_elements(plan.in_double, scratch, line.op.dtype, line.data + j * line.op.n, line.op.n, n)
+    return Strip(<char*> scratch, 0)
+
+
+cdef inline Py_ssize_t chunk_of(Py_ssize_t n, bint in_one_go) noexcept nogil:
+    return n if in_one_go else CHUNK
+
+
+cdef inline void clear(LaneSums* lanes) noexcept nogil:
+    memset(lanes, 0, sizeof(LaneSums))
+
+
+cdef inline Sum sum_part(const Problem* p, const Plan* plan, const Line* line, Py_ssize_t start,
+                         Py_ssize_t stop) noexcept nogil:
+    cdef Chunk scratch
+    cdef LaneSums lanes
+    cdef Py_ssize_t chunk = chunk_of(stop - start, line.is_ready), j = start, n
+    clear(&lanes)
+    while j < stop and not p.stopped:
+        n = min(chunk, stop - j)
+        sum_rows(plan.row_layout, load_chunk(plan, line, j, n, scratch.elements), 1, n, plan.ahead, NULL, NULL, &lanes)
+        j += n
+    return total(plan.in_double, &lanes)
+
+
+cdef inline double max_part(const Problem* p, const Plan* plan, const Line* line, Py_ssize_t start, Py_ssize_t stop,
+                            const Constants& constants) noexcept nogil:
+    """The maximum, NaN passed over."""
+    cdef Chunk scratch
+    cdef Py_ssize_t chunk = chunk_of(stop - start, line.is_ready), j = start, n
+    set_maximum(plan.in_double, constants, 0, -INFINITY)
+    while j < stop and not p.stopped:
+        n = min(chunk, stop - j)
+        max_rows(plan.row_layout, load_chunk(plan, line, j, n, scratch.elements), 1, n, plan.ahead, constants)
+        j += n
+    return maximum_of(plan.in_double, constants, 0)
+
+
+cdef inline char* at_part(char* kept, Py_ssize_t elements, const Plan* plan) noexcept nogil:
+    """Where exp of an element is kept, if it is."""
+    if kept == NULL:
+        return NULL
+    return kept + elements * real_size(plan.in_double)
+
+
+cdef inline void exp_part(const Problem* p, const Plan* plan, const Line* src, Py_ssize_t start, Py_ssize_t stop,
+                          const Constants& constants, Part* part, char* kept, const Line* next_src,
+                          Part* next_part) noexcept nogil:
+    """Sum exp; `kept`, if any, gets it. Meanwhile find the maximum of this part of the next row, if any."""
+    cdef Chunk scratch, next_scratch, exps
+    cdef LaneSums lanes
+    cdef bint apart = traits_of(p.form).apart
+    cdef bint in_one_go = kept != NULL and src.is_ready and (next_src == NULL or next_src.is_ready)
+    cdef Py_ssize_t chunk = chunk_of(stop - start, in_one_go), j = start, n
+    cdef Next next = Next(Strip(NULL, 0), 0, &next_part.max, NULL, NULL, NULL)
+    cdef Strip x, e = Strip(NULL, 0)
+    clear(&lanes)
+    constants.ties[0] = 0
+    if next_src != NULL:
+        next.rows = 1
+        next_part.max = -INFINITY
+    while j < stop and not p.stopped:
+        n = min(chunk, stop - j)
+        x = load_chunk(plan, src, j, n, scratch.elements)
+        e.data = at_part(kept, j - start, plan) if kept != NULL else <char*> exps.elements
+        if next_src != NULL:
+            next.strip = load_chunk(plan, next_src, j, n, next_scratch.elements)
+        exp_rows(plan.row_layout, apart, e, x, 1, n, plan.ahead, constants, &lanes, next)
+        j += n
+    part.exps = total(plan.in_double, &lanes)
+    part.ties = constants.ties[0]
+
+
+cdef inline void write_part(const Problem* p, const Plan* plan, const Line* diff_dst, const Line* src, char* out,
+                            Py_ssize_t start, Py_ssize_t stop, const Constants& constants, bint extreme, char* kept,
+                            const Line* next_diff_dst, Part* next_part, Stream* stream) noexcept nogil:
+    """The results. Meanwhile sum this part of the next row's diff_dst, if any."""
+    cdef Chunk src_scratch, diff_dst_scratch, next_scratch, result
+    cdef LaneSums lanes
+    cdef FormTraits traits = traits_of(p.form)
+    cdef bint out_is_ready = is_ready(&p.out, p.out.n, plan.layout)
+    # The dst form may compute elements again, so that it must not write over what it reads.
+    cdef bint direct = out_is_ready and not is_over_itself(p)
+    cdef bint in_one_go = direct and (kept != NULL or src.is_ready)
+    cdef Py_ssize_t j = start, chunk, n
+    cdef Next next = Next(Strip(NULL, 0), 0, NULL, NULL, NULL, &lanes)
+    cdef Strip g = Strip(NULL, 0), y = g, x
+    if not direct:
+        stream = NULL
+    in_one_go &= (not traits.has_gradient or diff_dst.is_ready) and (next_diff_dst == NULL or next_diff_dst.is_ready)
+    chunk = chunk_of(stop - start, in_one_go)
+    clear(&lanes)
+    if next_diff_dst != NULL:
+        next.rows = 1
+    while j < stop and not p.stopped:
+        n = min(chunk, stop - j)
+        if kept != NULL:
+            x = Strip(at_part(kept, j - start, plan), 0)
+        else:
+            x = load_chunk(plan, src, j, n, src_scratch.elements)
+        if traits.has_gradient:
+            g = load_chunk(plan, diff_dst, j, n, diff_dst_scratch.elements)
+        if next_diff_dst != NULL:
+            next.strip = load_chunk(plan, next_diff_dst, j, n, next_scratch.elements)
+        y.data = out + j * p.out.n if direct else <char*> next_line(result.elements)
+        if write_rows(p.form, plan.row_layout, y, g, x, kept != NULL, 1, n, plan.ahead, stream, constants,
+                      next) or extreme:
+            if stream != NULL:
+                stream.close()
+            mend_rows(plan.row_layout, y, g, x, 1, n, constants)
+        if direct:
+            pass
+        elif not out_is_ready:
+            store_elements(plan.in_double, y.data, p.out.dtype, out + j * p.out.n, p.out.n, n)
+        elif p.out.far:
+            stream_copy(out + j * p.out.n, y.data, n * p.out.itemsize)
+        else:
+            memcpy(out + j * p.out.n, y.data, n * p.out.itemsize)
+        j += n
+    if next_diff_dst != NULL:
+        next_part.diff_dst = total(plan.in_double, &lanes)
+
+
+cdef inline void begin_from_parts(const Problem* p, const Plan* plan, const Part* parts, Py_ssize_t count,
+                                  const Constants& constants) noexcept nogil:
+    cdef double max = -INFINITY
+    cdef Sum diff_dst = Sum(0, 0)
+    cdef Py_ssize_t i
+    for i in range(count):
+        max = parts[i].max if parts[i].max > max else max
+        diff_dst = add(diff_dst, parts[i].diff_dst)
+    constants.diff_dst_hi[0], constants.diff_dst_lo[0] = diff_dst.hi, diff_dst.lo
+    if traits_of(p.form).needs_exp:
+        set_maximum(plan.in_double, constants, 0, max)
+    begin_rows(plan.in_double, p.form, constants, 1, p.n)
+
+
+cdef inline void finish_from_parts(const Problem* p, const Plan* plan, const Part* parts, Py_ssize_t count,
+                                   const Constants& constants) noexcept nogil:
+    cdef Sum exps = Sum(0, 0)
+    cdef double ties = 0
+    cdef Py_ssize_t i
+    for i in range(count):
+        exps = add(exps, parts[i].exps)
+        ties += parts[i].ties
+    constants.exps_hi[0], constants.exps_lo[0], constants.ties[0] = exps.hi, exps.lo, ties
+    finish_rows(plan.in_double, p.form, constants, 1)
+
+
+cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, Share share, Part* parts, bint reduced,
+                         bint reduces_next, Part* next_parts, Workspace* w, Stream* stream) noexcept nogil:
+    """A share of a row, which may be reduced already; meanwhile, if wanted, reduce the next row to `next_parts`.
+
+    Threads that share a row wait for each other where its constants need all parts.
+    """
+    cdef KeptRow keep_diff_dst, keep_src, keep_exp
+    cdef RowConstants room
+    cdef Constants constants = room.constants()
+    cdef FormTraits traits = traits_of(p.form)
+    cdef Py_ssize_t length = share.length, count = blocks(p.n, length), elements, start, stop, i
+    cdef Line src = line_at(p, plan, &p.src, index, keep_src.elements), diff_dst = src, of_next_src, of_next_diff_dst
+    cdef Line* next_src = NULL
+    cdef Line* next_diff_dst = NULL
+    cdef char* out = locate(p, &p.out, index)
+    cdef char* kept = NULL
+    cdef bint extreme = False
+    if traits.has_gradient:
+        diff_dst = line_at(p, plan, &p.diff_dst, index, keep_diff_dst.elements)
+    elements = min(p.n, (share.last - share.first) * length)
+    if writes_from_exp(p.form) and elements <= KEPT_ROW:
+        kept = <char*> keep_exp.elements
+    elif writes_from_exp(p.form) and elements <= (2 * STAGE if plan.in_double else 4 * STAGE):
+        kept = <char*> w.stage
+    if reduces_next and traits.needs_exp:
+        of_next_src = line_at(p, plan, &p.src, index + 1, NULL)
+        next_src = &of_next_src
+    if reduces_next and traits.has_gradient:
+        of_next_diff_dst = line_at(p, plan, &p.diff_dst, index + 1, NULL)
+        next_diff_dst = &of_next_diff_dst
+    for i in range(share.first, share.last):
+        start, stop = i * length, min(p.n, (i + 1) * length)
+        if not reduced:
+            parts[i].diff_dst = sum_part(p, plan, &diff_dst, start, stop) if traits.has_gradient else Sum(0, 0)
+            parts[i].max = max_part(p, plan, &src, start, stop, constants) if traits.needs_exp else 0
+        if reduces_next and not traits.has_gradient:
+            next_parts[i].diff_dst = Sum(0, 0)
+        if reduces_next and not traits.needs_exp:
+            next_parts[i].max = 0
+    if share.in_team:
+        openmp_barrier()
+    begin_from_parts(p, plan, parts, count, constants)
+    if traits.needs_exp:
+        for i in range(share.first, share.last):
+            exp_part(p, plan, &src, i * length, min(p.n, (i + 1) * length), constants, &parts[i],
+                     at_part(kept, (i - share.first) * length, plan), next_src, next_parts + i)
+        if share.in_team:
+            openmp_barrier()
+        finish_from_parts(p, plan, parts, count, constants)
+    else:
+        extreme = has_extreme_sum(plan.in_double, constants, 1)
+    for i in range(share.first, share.last):
+        write_part(p, plan, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), constants, extreme,
+                   at_part(kept, (i - share.first) * length, plan), next_diff_dst, next_parts + i, stream)
+
+
+cdef inline Stream* begin_stream(const Problem* p, Stream* flow, char* to) noexcept nogil:
+    """The stream, if results are to go past the caches."""
+    if not p.out.far:
+        return NULL
+    flow.begin(to)
+    return flow
+
+
+cdef inline void share_of_rows(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last,
+                               Workspace* w) noexcept nogil:
+    """Rows first to last - 1, one after the other."""
+    cdef Parts of_this, of_next
+    cdef Stream flow
+    cdef Stream* stream = begin_stream(p, &flow, locate(p, &p.out, first))
+    cdef Share share = Share(0, blocks(p.n, part_length(p.n)), part_length(p.n), False)
+    cdef Part* parts = of_this.parts
+    cdef Part* next_parts = of_next.parts
+    cdef Py_ssize_t i
+    cdef bint reduced = False, reduces_next
+    for i in range(first, last):
+        if p.stopped:
+            break
+        reduces_next = plan.reads_next and i + 1 < last
+        one_row(p, plan, i, share, parts, reduced, reduces_next, next_parts, w, stream)
+        parts, next_parts = next_parts, parts
+        reduced = reduces_next
+    if stream != NULL:
+        stream.close()
+
+
+cdef inline void share_of_row(const Problem* p, const Plan* plan, Py_ssize_t index, Part* parts, int thread,
+                              int threads,
+                              Workspace* w) noexcept nogil:
+    """The parts of one thread."""
+    cdef Stream flow
+    cdef Py_ssize_t length = part_length(p.n), count = blocks(p.n, length)
+    cdef Share share = Share(count * thread // threads, count * (thread + 1) // threads, length, True)
+    cdef Stream* stream = begin_stream(p, &flow, locate(p, &p.out, index) + share.first * length * p.out.n)
+    one_row(p, plan, index, share, parts, False, False, parts, w, stream)
+    if stream != NULL:
+        stream.close()
+
+
+cdef inline void split_row(const Problem* p, const Plan* plan, Py_ssize_t index, Workspace* workspaces) noexcept nogil:
+    """A row whose parts are spread over the threads."""
+    cdef Parts of_row
+    with parallel(num_threads=plan.threads):
+        share_of_row(p, plan, index, of_row.parts, threadid(), openmp_team(plan.threads), workspaces + threadid())
+
+
+cdef inline void share_out(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last,
+                           Workspace* w) noexcept nogil:
+    if plan.walk == Walk.ROWS:
+        share_of_rows(p, plan, first, last, w)
+    else:
+        share_of_batches(p, plan, first, last, w)
+
+
+cdef inline void walk_rows(const Problem* p, const Plan* plan, Workspace* workspaces) noexcept nogil:
+    cdef Py_ssize_t shares = blocks(plan.count, plan.together), i
+    cdef int threads = plan.threads
+    if plan.count < threads and p.n > part_length(p.n):
+        for i in range(plan.count):
+            split_row(p, plan, i, workspaces)
+    elif threads > 1:
+        for i in prange(threads, schedule="static", num_threads=threads):
+            share_out(p, plan, shares * i // threads * plan.together,
+                      min(plan.count, shares * (i + 1) // threads * plan.together), workspaces + i)
+    else:                                   # a team of one costs as much as a small problem
+        share_out(p, plan, 0, plan.count, workspaces)

@@ -1,0 +1,106 @@
+"""The plan: what each walk asks of a problem, over a grid of shapes. tests/plans.py prints the same grid."""
+
+import numpy as np
+import pytest
+from plans import DTYPES, MOST, plans
+
+import fastlsm
+from fastlsm import _runtime
+
+FLOAT32 = np.dtype(np.float32)
+LANES = 16
+
+
+def plan(form, a, axis, *, src=None, out=None, threads=1):
+    kernels = _runtime.kernels
+    src, out = (a if other is None else other for other in (src, out))
+    return kernels.plan(kernels.FORMS[form], a, src, out, axis, threads)
+
+
+@pytest.fixture(scope="module")
+def grid():
+    return list(plans())
+
+
+def test_the_grid_has_every_walk(grid):
+    assert {found["walk"] for _, found in grid} >= {"rows", "batches", "columns"}
+
+
+def test_each_row_is_counted(grid):
+    for (*_, shape, axis, _), found in grid:
+        assert found["count"] * shape[axis] == np.prod(shape)
+
+
+def test_what_goes_together_fits_the_workspace(grid):
+    for (_, dtype, shape, axis, _), found in grid:
+        n, together = shape[axis], found["together"]
+        elements = 1 << (15 if found["arithmetic"] == "float64" else 16)  # of an operand's half of the stage
+        if found["walk"] == "rows":
+            assert together == 1
+        elif found["walk"] == "batches":
+            assert 2 <= together <= 64
+            assert together * n <= 8192  # the results
+        elif found["walk"] == "flat rows":
+            assert together % LANES == 0
+            assert n * together <= min(elements, 8192)
+        else:
+            assert together % LANES == 0
+            assert LANES <= together <= 1344
+            assert dtype != np.float64 or together <= 1344 // 2 or together <= 496
+
+
+def test_the_layout_is_the_dtypes(grid):
+    for (_, dtype, *_), found in grid:
+        assert found["arithmetic"] == ("float64" if dtype == np.float64 else "float32")
+        if found["walk"] != "columns":
+            assert found["layout"] == str(dtype)
+        else:
+            assert found["layout"] in (str(dtype), found["arithmetic"])
+        assert found["row layout"] in (found["layout"], "bfloat16 in pairs")
+
+
+def test_there_is_a_tile_for_each_thread(grid):
+    for (*_, threads), found in grid:
+        if found["walk"] == "columns" and found["count"] >= threads * LANES:
+            assert found["together"] <= -(-found["count"] // LANES // threads) * LANES + LANES
+
+
+def test_a_plan_changes_nothing_and_is_the_same_again():
+    a = np.random.default_rng(3).normal(size=(40, 70)).astype(np.float32)
+    before = a.copy()
+    assert plan("BACKWARD_SRC", a, 0) == plan("BACKWARD_SRC", a, 0)
+    assert np.array_equal(a, before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("form", _runtime.kernels.FORMS)
+def test_the_axis_decides_between_rows_and_columns(form, dtype):
+    a = np.empty((1000, 1000), dtype)
+    assert plan(form, a, 1)["walk"] == "batches"
+    assert plan(form, a, 0)["walk"] == "columns"
+    assert plan(form, np.asfortranarray(a), 1)["walk"] == "columns"
+    assert plan(form, a[:, ::2], 1)["walk"] == "rows"  # nothing lies as the loops want it
+    assert plan(form, a[:3], 0)["walk"] == "rows"  # columns are vectors of neighbours: three fill none
+    assert plan(form, np.empty((4, MOST // 4), dtype), 1)["walk"] == "rows"
+
+
+def test_mixed_dtypes_go_through_the_arithmetics_type():
+    a = np.empty((64, 100), np.float16)
+    assert plan("BACKWARD_DST", a, 1)["layout"] == "float16"
+    assert plan("BACKWARD_DST", a, 1, src=np.empty((64, 100), np.float32))["layout"] == "float32"
+    assert plan("BACKWARD_DST", a, 1, out=np.empty((64, 100), np.float64))["layout"] == "float64"
+
+
+def test_what_is_far_is_asked_for_ahead():
+    assert not plan("BACKWARD_DST", np.empty((100, 1000), np.float32), 1)["ahead"]
+    assert plan("BACKWARD_DST", np.empty((1000, 1000), np.float32), 1)["ahead"]
+
+
+def test_arrays_that_are_no_problem_are_refused():
+    a = np.empty((3, 4), np.float32)
+    with pytest.raises(TypeError, match="normal form"):
+        plan("LOG_SOFTMAX", a.astype(np.int8), 1)
+    for other, axis in ((np.empty((4, 3), np.float32), 1), (a, 2), (a, -1)):
+        with pytest.raises(ValueError, match="one shape that has this axis"):
+            plan("LOG_SOFTMAX", a, axis, src=other)
+    assert fastlsm.log_softmax(np.zeros((3, 4), np.float32)).shape == a.shape  # nothing is held
