@@ -1,6 +1,6 @@
 """Builds fastlsm/_kernels.pyx once per instruction-set level; everything else is in pyproject.toml.
 
-FASTLSM_STRICT=1      warnings of Cython and of the C compiler are errors (what CI does)
+FASTLSM_STRICT=1      warnings of Cython and of the compiler are errors (what CI does)
 FASTLSM_OPENMP=0      build without OpenMP, as where the compiler has none
 FASTLSM_VECTOR_BYTES  vectors of this width, computed element by element: to test wider ones than the processor's
 FASTLSM_LEVELS=v3,v4  build these levels only

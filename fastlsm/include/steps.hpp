@@ -209,13 +209,7 @@ template <class R> struct DstStep {
     {
         Vector<R> x[count], t[count], r[count], q[count], magic[count];
         for_each_vector<count>(dst, [&](int k, Vector<R> v) { x[k] = Isa::maximum(splat(Real<R>::DST_LOW), v); });
-        /* In pairs: the steps wait for each other only in the last of these. */
-        for (int k = 0; k < count; k++)
-            t[k] = x[k];
-        for (int step = count / 2; step; step /= 2)
-            for (int k = 0; k < step; k++)
-                t[k] = Isa::maximum(t[k], t[k + step]);
-        largest = Isa::maximum(t[0], largest);
+        note_largest<count>(x);
         for (int k = 0; k < count; k++)
             magic[k] = splat((R)(Real<R>::MAGIC + Real<R>::BIAS));
         reduce_argument<count, R>(x, t, r, magic);
@@ -246,6 +240,17 @@ template <class R> struct DstStep {
         }
     }
     bool has_out_of_range() const { return Isa::any((u64_vector)(largest > splat(Real<R>::DST_HIGH))); }
+
+private:
+    /* NaN is passed over. Two chains, of which only the last operation waits for the step before. */
+    template <int count> ALWAYS_INLINE void note_largest(const Vector<R> *x)
+    {
+        constexpr int chains = count > 1 ? 2 : 1;
+        Vector<R> top[2] = { splat(Real<R>::DST_LOW), splat(Real<R>::DST_LOW) };
+        for (int k = 0; k < count; k++)
+            top[k % chains] = Isa::maximum(x[k], top[k % chains]);
+        largest = Isa::maximum(Isa::maximum(top[0], top[1]), largest);
+    }
 };
 
 } // namespace

@@ -166,7 +166,7 @@ cdef inline void plan_columns(const Problem* p, Plan* plan, Layout arithmetic) n
         and inner_stride(&p.src, plan) == p.src.itemsize
         and inner_stride(&p.out, plan) == p.out.itemsize
     )
-    plan.layout = common_layout(p, arithmetic, adjacent and not turned)
+    plan.layout = plan.row_layout = common_layout(p, arithmetic, adjacent and not turned)
     plan.wide = p.out.far and inner >= WIDE and not turned
     # Shorter columns are sooner copied.
     plan.near = not plan.wide and not plan.in_double and LEAST_NEAR <= p.n <= part_length(p.n)
