@@ -8,6 +8,10 @@
 #ifndef FASTLSM_TURN_HPP
 #define FASTLSM_TURN_HPP
 
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
 #include "vectors.hpp"
 
 namespace {

@@ -21,14 +21,14 @@ from fastlsm.kernels.loops cimport (
 )
 from fastlsm.kernels.plan cimport Plan, columns_in_one_go, is_ready, is_turned, stage_elements
 from fastlsm.kernels.problem cimport (
-    LANES, FormTraits, Layout, Operand, Problem, blocks, is_narrow, is_over_itself, locate, part_length, real_size,
-    round_up, size_of, traits_of, writes_from_exp,
+    LANES, FormTraits, Layout, Operand, Problem, blocks, is_narrow, locate, part_length, real_size, round_up, size_of,
+    traits_of, writes_from_exp,
 )
 from fastlsm.kernels.workspace cimport Workspace
 
 cdef extern from "tuning.hpp" nogil:
     enum:
-        MANY_COLUMNS, NEAR_RUN, ROWS_AHEAD, ROWS_AT_ONCE, SLAB, STAGE, WIDEST_TILE
+        MANY_COLUMNS, NEAR_RUN, ROWS_AHEAD, SLAB, STAGE, WIDEST_TILE
 
 
 cdef struct Tile:
@@ -49,7 +49,6 @@ cdef struct Place:
     Source out
     bint is_loaded              # scratch holds its rows already
     bint keeps_exp              # the last pass finds all exp in scratch
-    bint by_few_rows            # a few rows are written at a time: then writing does not wait until reading ends
 
 
 # ---------------------------------------------------------------------------------------------- load and store
@@ -121,9 +120,9 @@ cdef inline Py_ssize_t slab_height(const Problem* p, const Plan* plan, Py_ssize_
     return min(most // LANES * LANES, min(n, (j // part + 1) * part) - j)
 
 
-cdef inline Strip rows_of(const Source* source, Py_ssize_t slab, Py_ssize_t i) noexcept nogil:
-    """From row i on of the slab that begins with row `slab`."""
-    return Strip(source.strip.data + ((slab if source.whole else 0) + i) * source.strip.pitch, source.strip.pitch)
+cdef inline Strip rows_of(const Source* source, Py_ssize_t slab) noexcept nogil:
+    """The rows of the slab that begins with row `slab`."""
+    return Strip(source.strip.data + (slab if source.whole else 0) * source.strip.pitch, source.strip.pitch)
 
 
 cdef inline Source lying(const Problem* p, const Operand* op, const Tile* tile) noexcept nogil:
@@ -178,7 +177,6 @@ cdef inline Place find_place(const Problem* p, const Plan* plan, const Tile* til
         if is_ready(&p.out, p.out.inner, plan.layout) and not p.out.far:
             if not (at.src.lies and p.out.data == p.src.data or at.diff_dst.lies and p.out.data == p.diff_dst.data):
                 at.out = lying(p, &p.out, tile)
-    at.by_few_rows = in_one_run and not at.out.lies and not is_turned(&p.out, plan)
     return at
 
 
@@ -187,7 +185,7 @@ cdef inline void fetch(const Problem* p, const Plan* plan, const Operand* op, co
                        Py_ssize_t height, Workspace* w) noexcept nogil:
     """Load rows of a tile unless they are read where they lie."""
     if not to.lies:
-        load_slab(p, plan, op, &at.tile, slab, height, rows_of(to, slab, 0), w)
+        load_slab(p, plan, op, &at.tile, slab, height, rows_of(to, slab), w)
 
 
 cdef inline void fetch_first(const Problem* p, const Plan* plan, const Operand* op, const Place* at, const Source* to,
@@ -195,7 +193,7 @@ cdef inline void fetch_first(const Problem* p, const Plan* plan, const Operand* 
                              Py_ssize_t height, Workspace* w) noexcept nogil:
     """The same for the first time, when they may be loaded already."""
     if at.is_loaded and not to.lies:
-        clear_unused(rows_of(to, slab, 0), height, at.tile.width * size_of(plan.layout))
+        clear_unused(rows_of(to, slab), height, at.tile.width * size_of(plan.layout))
     else:
         fetch(p, plan, op, at, to, slab, height, w)
 
@@ -222,12 +220,12 @@ cdef inline void reduce_tile(const Problem* p, const Plan* plan, const Place* at
         height = slab_height(p, plan, j, at.columns)
         if sums:
             fetch_first(p, plan, &p.diff_dst, at, &at.summed, j, height, w)
-            x = rows_of(&at.summed, j, 0)
+            x = rows_of(&at.summed, j)
             sum_slab(plan.layout, x.data, x.pitch, p.n, j, height, at.columns, w.lanes, lanes_lo, constants.diff_dst_hi,
                      constants.diff_dst_lo)
         if traits.needs_exp:
             fetch_first(p, plan, &p.src, at, &at.src, j, height, w)
-            max_columns(plan.layout, rows_of(&at.src, j, 0), height, at.columns, constants)
+            max_columns(plan.layout, rows_of(&at.src, j), height, at.columns, constants)
         j += height
 
 
@@ -244,8 +242,8 @@ cdef inline void exp_tile(const Problem* p, const Plan* plan, const Place* at, c
         height = slab_height(p, plan, j, at.columns)
         if not at.src.whole:
             fetch(p, plan, &p.src, at, &at.src, j, height, w)
-        e = rows_of(&at.exps, j, 0)
-        exp_columns(plan.layout, traits_of(p.form).apart, e, rows_of(&at.src, j, 0), height, at.columns, constants,
+        e = rows_of(&at.exps, j)
+        exp_columns(plan.layout, traits_of(p.form).apart, e, rows_of(&at.src, j), height, at.columns, constants,
                     next, j)
         sum_slab(arithmetic, e.data, e.pitch, p.n, j, height, at.columns, w.lanes, w.lanes + LANES * WIDEST_TILE // 2,
                  constants.exps_hi, constants.exps_lo)
@@ -258,7 +256,7 @@ cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at,
     cdef FormTraits traits = traits_of(p.form)
     cdef const Source* from_source = &at.exps if at.keeps_exp else &at.src
     cdef RowsAhead ahead = RowsAhead(ROWS_AHEAD * p.out.n if at.out.lies else 0, 0)
-    cdef Py_ssize_t columns = at.columns, at_once = ROWS_AT_ONCE if at.by_few_rows else p.n, j = 0, i, height, count
+    cdef Py_ssize_t columns = at.columns, j = 0, height
     cdef Strip y, g, x
     if not traits.needs_exp and at.src.lies and not plan.wide:
         ahead.src = ROWS_AHEAD * p.src.n
@@ -270,18 +268,11 @@ cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at,
             fetch(p, plan, &p.src, at, &at.src, j, height, w)
         if traits.has_gradient and not at.diff_dst.whole:
             fetch(p, plan, &p.diff_dst, at, &at.diff_dst, j, height, w)
-        i = 0
-        while i < height:
-            count = min(height - i, at_once)
-            y = rows_of(&at.out, j, 0 if at.by_few_rows else i)
-            g, x = rows_of(&at.diff_dst, j, i), rows_of(from_source, j, i)
-            if write_columns(p.form, plan.layout, y, g, x, at.keeps_exp, ahead, count, columns, constants, next,
-                             j + i) or extreme:
-                mend_columns(plan.layout, y, g, x, count, columns, constants)
-            if at.by_few_rows:
-                store_slab(p, plan, &p.out, &at.tile, j + i, count, y, w)
-            i += count
-        if not at.out.lies and not at.by_few_rows:
+        y, g, x = rows_of(&at.out, j), rows_of(&at.diff_dst, j), rows_of(from_source, j)
+        if write_columns(p.form, plan.layout, y, g, x, at.keeps_exp, ahead, height, columns, constants, next,
+                         j) or extreme:
+            mend_columns(plan.layout, y, g, x, height, columns, constants)
+        if not at.out.lies:
             store_slab(p, plan, &p.out, &at.tile, j, height, at.out.strip, w)
         j += height
     stream_end()

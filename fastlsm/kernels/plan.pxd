@@ -16,7 +16,7 @@ cdef extern from "vectors.hpp" nogil:
 
 cdef extern from "tuning.hpp" nogil:
     enum:
-        AHEAD_FROM, FEW_COLUMNS, FEW_NEIGHBOURS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW
+        AHEAD_FROM, FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW
         LEAST_DST_ROW_READ_AHEAD, LEAST_FLAT_RUN, LEAST_NEAR, LEAST_PAIRED_ROW, LEAST_READ_AHEAD, MOST_TOGETHER, NARROW
         NEAR_RUN, NEAR_TILE, SLAB, STAGE, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDE
         WIDEST_TILE
@@ -38,7 +38,7 @@ cdef struct Plan:
     int threads
     bint ahead                  # rows come from afar: loops ask for elements ahead of their use
     bint reads_next             # while a row is computed, the next one is reduced
-    bint exchanged              # columns are counted along `outer`: along `inner` there are too few
+    bint exchanged              # columns are counted along `outer`, for along `inner` there is only one
     bint near                   # tiles are computed where they lie, in the caches
     bint wide                   # tiles come from afar in long runs, in which processors read ahead themselves
 
@@ -158,7 +158,7 @@ cdef inline void plan_columns(const Problem* p, Plan* plan, Layout arithmetic) n
     cdef Py_ssize_t inner
     cdef bint turned, adjacent
     plan.walk = Walk.COLUMNS
-    plan.exchanged = p.inner < FEW_NEIGHBOURS and p.inner < p.outer
+    plan.exchanged = p.inner == 1
     inner = p.outer if plan.exchanged else p.inner
     turned = is_turned(&p.diff_dst, plan) or is_turned(&p.src, plan) or is_turned(&p.out, plan)
     adjacent = (
