@@ -1,14 +1,15 @@
 """The kernels' entry points from Python: log-softmax and its gradient, any dtype, any strides.
 
-`run` is a whole call. It checks arrays in normal form, brings their axes to (outer, n, inner) (kernels/layout.pxd), and
-`walk` computes. The plan (kernels/plan.pxd) says along which of two walks, whose results are the same bits:
+`run` is a whole call. It checks arrays in normal form and brings their axes to (outer, n, inner) (kernels/layout.pxd).
+`walk` asks for the plan (kernels/plan.pxd), which chooses one of four walks. All give the same bits:
 
-*rows* (kernels/rows.pxd): vectors run along the axis. *columns* (kernels/columns.pxd): vectors run across neighbouring
-rows, for an axis that is not the nearest in memory. Adjacent rows of a few elements (kernels/flat_rows.pxd) are between
-the two.
+- rows (kernels/rows.pxd): vectors run along the axis, row after row, in parts and chunks. - batches (the same file):
+some rows at once, where they lie. - flat rows (kernels/flat_rows.pxd): adjacent rows of a few elements, as one run. -
+columns (kernels/columns.pxd): vectors run across neighbouring rows, for an axis that is not the nearest in memory.
 
 A walk decides in which order memory is visited. The loops that it calls (include/*.hpp) compute on adjacent elements,
-in vectors, and know no strides. What defines a result's bits is in include/bits.hpp and include/real.hpp.
+in vectors; convert.hpp brings elements of any stride there. What defines a result's bits is in include/bits.hpp and
+real.hpp.
 """
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
@@ -21,7 +22,7 @@ from fastlsm.kernels.layout cimport (
 )
 from fastlsm.kernels.loops cimport CACHE_LINE, next_line
 from fastlsm.kernels.plan cimport Plan, Walk, arrange, plan_for
-from fastlsm.kernels.problem cimport DType, Form, Operand, Problem, layout_name, writes_from_exp
+from fastlsm.kernels.problem cimport DType, Form, Operand, Problem, format_name, writes_from_exp
 from fastlsm.kernels.rows cimport walk_rows
 from fastlsm.kernels.workspace cimport Workspace
 
@@ -45,7 +46,7 @@ cdef extern from "cpu.h":
 
 cdef extern from "tuning.hpp" nogil:
     enum:
-        BRIEF, FAR_BYTES, KEPT_ROW, LEAST_SHARE, LONG
+        BRIEF, FAR_BYTES, KEPT_ROW, LEAST_SHARE, LONG_SHARE
 
 ELEMENTS_PER_THREAD = LEAST_SHARE
 
@@ -126,7 +127,7 @@ cdef class Aside:
 
     @staticmethod
     cdef int compute(const Call* call) except -1:
-        """compute, which what a signal's handler raises ends."""
+        """compute(). What a signal's handler raises ends it and goes on."""
         cdef Aside aside = Aside()
         aside.call = call
         aside.ended = _thread.allocate_lock()
@@ -141,12 +142,12 @@ cdef class Aside:
             return 0
         try:
             while not aside.ended.acquire(timeout=0.05):
-                PyErr_CheckSignals()    # acquire sees those that come while it waits
+                PyErr_CheckSignals()    # acquire itself answers those that come while it waits
                 if os.getpid() != process:
                     raise RuntimeError("a signal's handler forked; the child has not the threads that were computing")
         except BaseException:
             call.problem.stopped = True
-            while os.getpid() == process:   # further signals are too late
+            while os.getpid() == process:   # the call is ending already: further signals change nothing
                 try:
                     aside.ended.acquire()
                     break
@@ -171,6 +172,7 @@ cdef int walk(Problem* p, int threads) except -1:
     threads = call.plan.threads
     elements = call.plan.count * p.n
     try:
+        # `one_row` keeps exp of short rows on the stack, and needs no other scratch.
         if call.plan.walk != Walk.ROWS or writes_from_exp(p.form) and p.n > KEPT_ROW:
             memory = PyMem_RawMalloc(threads * sizeof(Workspace) + CACHE_LINE)
             if memory == NULL:
@@ -178,8 +180,8 @@ cdef int walk(Problem* p, int threads) except -1:
             call.workspaces = <Workspace*> next_line(memory)
         if elements <= BRIEF:
             compute(&call)
-        # Python answers signals in its main thread; no other is waited for.
-        elif elements >= LONG * threads and get_ident() == main_thread().ident:
+        # Only the main thread answers signals, so only its long calls run aside.
+        elif elements >= LONG_SHARE * threads and get_ident() == main_thread().ident:
             Aside.compute(&call)
         else:
             with nogil:
@@ -195,7 +197,7 @@ cdef object base_of = numpy.ndarray.base.__get__       # a subclass's own `base`
 
 
 cpdef list hold(array):
-    """Weak references to an array and to those it is a view of: while there are any, NumPy refuses to resize it."""
+    """Weak references to an array and to its bases. While they exist, NumPy refuses to resize these arrays."""
     cdef list references = []
     while isinstance(array, ndarray):
         references.append(ref(array))
@@ -204,9 +206,9 @@ cpdef list hold(array):
 
 
 cdef bint take(Operand* op, Py_buffer* buffer, array, known, DType known_code) except -1:
-    """Take hold of the memory of an operand in normal form. Of any other nothing is held, and the answer is False.
+    """Fill `op` and `buffer` and return True if the array is in normal form; else hold nothing and return False.
 
-    The code of one dtype is known: that of bfloat16 takes a quarter of a microsecond to find.
+    `known_code` is the code of `known`: to find that of bfloat16 takes a quarter of a microsecond.
     """
     cdef int code
     if type(array) is not ndarray:
@@ -215,7 +217,7 @@ cdef bint take(Operand* op, Py_buffer* buffer, array, known, DType known_code) e
     code = <int> known_code if dtype is known else code_of(dtype)
     if code < 0:
         return False
-    # Of a small problem, typed memoryviews would take the larger part: 0.22 us each, where this takes 0.05.
+    # Typed memoryviews would take most of a small call's time: 0.22 us each, where a buffer takes 0.05.
     PyObject_GetBuffer(array, buffer, PyBUF_STRIDES)
     if not is_aligned(buffer):
         PyBuffer_Release(buffer)
@@ -249,7 +251,7 @@ cdef object new_result(const Py_buffer* operands, first, second, dtype):
 
 
 cdef bint leaves_unread(const Py_buffer* buffers, const Operand* op, int i, array, out, DType out_dtype) except -1:
-    """Whether what is written to `out` is never in the place of an element, of operand i, that is yet to be read."""
+    """Whether writing to `out` never overwrites an element of operand i before it is read."""
     return (
         op.dtype == out_dtype and have_same_places(&buffers[i], &buffers[2])
         or are_far_apart(&buffers[i], &buffers[2])
@@ -258,7 +260,7 @@ cdef bint leaves_unread(const Py_buffer* buffers, const Operand* op, int i, arra
 
 
 def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
-    """A whole call whose arguments are in normal form. Of any other call nothing is done, and the answer is None.
+    """Do a whole call if its arguments are in normal form; else do nothing and return None.
 
     `first` is diff_dst, and `second` src or dst; both are src with Form.LOG_SOFTMAX. In normal form an operand is as
     `is_normal` says, `out` None or an ndarray and no subclass, `dtype` None or a numpy.dtype, `axis` an int, and
@@ -273,7 +275,7 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
     cdef int held = 0, overflow, ndim, threads = 1, d
     cdef long along
     cdef Py_ssize_t count
-    # No code of an argument's own runs from here on, as it would of an axis or num_threads of another type.
+    # From here on no method of an argument runs. An axis or num_threads of another type could run code.
     if type(axis) is not int or not (out is None or type(out) is ndarray):
         return None
     if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
@@ -285,8 +287,8 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
         count = buffers[0].len // buffers[0].itemsize
         brief = count <= BRIEF
         if not brief or num_threads is not None:
-            # Python's other threads can change an array while a long call computes, and while any call asks for
-            # threads. So a long call holds the arrays, and a brief call asks first. Both look at the arrays afterwards.
+            # Another thread of Python's can change an array while a long call computes, or while `threads_for` runs. So
+            # a long call forbids to resize the arrays, and a brief call runs `threads_for` first. Then both look again.
             held = 0
             PyBuffer_Release(&buffers[0])
             if brief:
@@ -422,8 +424,8 @@ def plan(Form form, diff_dst, src, out, int axis, int threads=1):
     return {
         "walk": ("rows", "batches", "flat rows", "columns")[<int> plan.walk],
         "arithmetic": "float64" if plan.in_double else "float32",
-        "layout": layout_name(plan.layout).decode(),
-        "row layout": layout_name(plan.row_layout).decode(),
+        "format": format_name(plan.format).decode(),
+        "row format": format_name(plan.row_format).decode(),
         "count": plan.count,
         "together": plan.together,
         "threads": plan.threads,

@@ -49,13 +49,13 @@ def test_what_goes_together_fits_the_workspace(grid):
             assert dtype != np.float64 or together <= 1344 // 2 or together <= 496
 
 
-def test_the_layout_is_the_dtypes(grid):
+def test_the_format_is_the_dtypes(grid):
     for (_, dtype, *_), found in grid:
         assert found["arithmetic"] == ("float64" if dtype == np.float64 else "float32")
-        assert found["layout"] in (str(dtype), found["arithmetic"])
+        assert found["format"] in (str(dtype), found["arithmetic"])
         if found["walk"] in ("batches", "flat rows"):  # which are computed where they lie
-            assert found["layout"] == str(dtype)
-        assert found["row layout"] in (found["layout"], "bfloat16 in pairs")
+            assert found["format"] == str(dtype)
+        assert found["row format"] in (found["format"], "bfloat16 in pairs")
 
 
 def test_there_is_a_tile_for_each_thread(grid):
@@ -85,9 +85,9 @@ def test_the_axis_decides_between_rows_and_columns(form, dtype):
 
 def test_mixed_dtypes_go_through_the_arithmetics_type():
     a = np.empty((64, 100), np.float16)
-    assert plan("BACKWARD_DST", a, 1)["layout"] == "float16"
-    assert plan("BACKWARD_DST", a, 1, src=np.empty((64, 100), np.float32))["layout"] == "float32"
-    assert plan("BACKWARD_DST", a, 1, out=np.empty((64, 100), np.float64))["layout"] == "float64"
+    assert plan("BACKWARD_DST", a, 1)["format"] == "float16"
+    assert plan("BACKWARD_DST", a, 1, src=np.empty((64, 100), np.float32))["format"] == "float32"
+    assert plan("BACKWARD_DST", a, 1, out=np.empty((64, 100), np.float64))["format"] == "float64"
 
 
 def test_what_is_far_is_asked_for_ahead():

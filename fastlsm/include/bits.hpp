@@ -22,7 +22,7 @@ inline ptrdiff_t blocks(ptrdiff_t n, ptrdiff_t size) { return (n + size - 1) / s
 
 inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t size) { return blocks(n, size) * size; }
 
-/* The length of each part of a row of n elements, but that the last may be shorter. */
+/* The length of each part of a row of n elements. The last part may be shorter. */
 inline ptrdiff_t part_length(ptrdiff_t n)
 {
     ptrdiff_t length = round_up(blocks(n, MOST_PARTS), PART_UNIT);

@@ -18,7 +18,7 @@ template <class T> ALWAYS_INLINE const T *below(const T *x, ptrdiff_t bytes)
 /* Vectors of double that a vector of the arithmetic becomes. */
 template <class R> constexpr int HALVES = WIDTH<Vector<R>> / WIDTH<f64_vector>;
 
-/* Sums of adjacent columns, or a lane of theirs, in so many vectors. */
+/* The sums of VECTORS vectors of adjacent columns, or one lane of these sums. */
 template <class R, int VECTORS = HALVES<R>> struct ColumnSums {
     static constexpr bool HAS_LOW = sizeof(R) == sizeof(double);
     f64_vector hi[VECTORS], lo[VECTORS];
@@ -31,7 +31,7 @@ template <class R, int VECTORS = HALVES<R>> struct ColumnSums {
             add_to<R>(hi + k, lo + k, Item<T>::load_as_f64(x + k * WIDTH<f64_vector>));
     }
 
-    /* The same as the first of its lane: 0 + x, but that -0 stays. */
+    /* Sets the sum to the lane's first row. Unlike 0 + x, this keeps -0. */
     template <class T> ALWAYS_INLINE void set_row(const T *x)
     {
         for (int k = 0; k < VECTORS; k++)
@@ -68,8 +68,8 @@ template <class R, int VECTORS = HALVES<R>> struct ColumnSums {
     }
 };
 
-/* The sum of lanes l, l + step, l + 2 step, ... of columns of at most LANES elements, where no lane has more than one.
- */
+/* The sum of rows l, l + step, l + 2 step, ... below n, added as the tree of bits.hpp. n is at most LANES, so that each
+ * lane has one element at most. */
 template <ptrdiff_t step, class T>
 ALWAYS_INLINE ColumnSums<Arithmetic<T>, 1> sum_few_rows(const T *x, ptrdiff_t n, ptrdiff_t pitch, ptrdiff_t l)
 {
@@ -88,7 +88,7 @@ ALWAYS_INLINE ColumnSums<Arithmetic<T>, 1> sum_few_rows(const T *x, ptrdiff_t n,
 }
 
 /* The sum of a whole column, lane by lane in bit-reversed order. The tree then adds each sum to the one before it as
- * soon as there are two of a level, as a binary counter carries. So no more than five sums wait, in registers. */
+ * soon as there are two of a level, as a binary counter carries. So no more than four sums wait, in registers. */
 template <class T, int... i>
 ALWAYS_INLINE ColumnSums<Arithmetic<T>> sum_many_rows(const T *x, ptrdiff_t n, ptrdiff_t pitch,
                                                       std::integer_sequence<int, i...>)
@@ -133,11 +133,11 @@ NOINLINE void sum_columns_of(const T *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t
 }
 
 /* The whole sum of each of `columns` columns, a multiple of LANES, of n elements, which are `pitch` bytes apart. */
-inline void sum_columns(Layout layout, const char *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t columns, double *hi,
+inline void sum_columns(Format format, const char *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t columns, double *hi,
                         double *lo)
 {
     with_item_in_order(
-        layout, [&](auto of) { sum_columns_of((const typename decltype(of)::type *)x, pitch, n, columns, hi, lo); });
+        format, [&](auto of) { sum_columns_of((const typename decltype(of)::type *)x, pitch, n, columns, hi, lo); });
 }
 
 /* Rows of LANES columns, to the lanes of those columns in memory: lane l of column c is hi[l * LANES + c]. */
@@ -169,19 +169,20 @@ template <class R> void fold_columns(double *hi, double *lo, ptrdiff_t used, ptr
         }
 }
 
-/* Add rows `start` to `start + height - 1` of columns of n elements to the columns' lanes, LANES columns at a time and
- * lane by lane, so that a lane stays in registers. Where a part of the column ends, its lanes are folded and added to
- * hi and lo. `lanes_hi` and `lanes_lo` have room for LANES lanes of all columns. */
-inline void sum_slab(Layout layout, const char *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t start, ptrdiff_t height,
+/* Add rows `start` to `start + height - 1` of columns of n elements to the columns' lanes. It goes LANES columns at a
+ * time and lane by lane, so that a lane stays in registers. If the slab is the whole column, hi and lo are set. Else
+ * the sum of each finished part is added to them. The lanes have room for all columns; of float `lanes_lo` is not
+ * touched. */
+inline void sum_slab(Format format, const char *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t start, ptrdiff_t height,
                      ptrdiff_t columns, double *lanes_hi, double *lanes_lo, double *hi, double *lo)
 {
     if (height == n) {
-        sum_columns(layout, x, pitch, n, columns, hi, lo);
+        sum_columns(format, x, pitch, n, columns, hi, lo);
         return;
     }
     ptrdiff_t part = part_length(n), used = start % part + height;
     bool begins = start % part == 0, ends = used % part == 0 || start + height == n;
-    with_item_in_order(layout, [&](auto of) {
+    with_item_in_order(format, [&](auto of) {
         using T = typename decltype(of)::type;
         for (ptrdiff_t c = 0; c < columns; c += LANES) {
             double *block_hi = lanes_hi + c * LANES, *block_lo = lanes_lo + c * LANES;
@@ -235,12 +236,12 @@ NOINLINE void sum_where_it_lies_of(const T *x, ptrdiff_t pitch, ptrdiff_t n, ptr
         memcpy(lo, lanes_lo, columns * sizeof *lo);
 }
 
-/* The sum of each of `width` columns of at most one part, row by row, as the processor reads ahead: the lanes are in
- * memory, but near. There is room for `columns` columns, a multiple of LANES. */
-inline void sum_where_it_lies(Layout layout, const char *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t width,
+/* The sum of each of `width` columns of at most one part. It reads row by row, which is the order in which a processor
+ * prefetches. The lanes are in memory, but in its caches. There is room for `columns` columns, a multiple of LANES. */
+inline void sum_where_it_lies(Format format, const char *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t width,
                               ptrdiff_t columns, double *lanes_hi, double *lanes_lo, double *hi, double *lo)
 {
-    with_item_in_order(layout, [&](auto of) {
+    with_item_in_order(format, [&](auto of) {
         sum_where_it_lies_of((const typename decltype(of)::type *)x, pitch, n, width, columns, lanes_hi, lanes_lo, hi,
                              lo);
     });

@@ -18,7 +18,7 @@ struct Copy {
     ptrdiff_t source_pitch, to_pitch, bytes;
 };
 
-/* Four rows that are copied together, a few bytes after each vector. */
+/* Copies one row, or four rows together: `some` copies a vector's bytes of each, `rest` what is left. */
 struct CopyMeanwhile {
     const Copy *copy; /* or NULL */
     ptrdiff_t row, copied;
@@ -41,8 +41,9 @@ struct CopyMeanwhile {
     }
 };
 
-/* A loop over n columns of `rows` rows. pass.at<way, count>(row, i) computes `count` vectors from row `row` and column
- * i on, pass.end(row, i) what is less than a vector, where a row has no whole one.
+/* A loop over n columns of `rows` rows. pass.prefetch_rows(row, count) is called before each group of rows.
+ * pass.at<way, count>(row, i) computes `count` vectors from row `row` and column i on. pass.end(row, elements) computes
+ * a row that is shorter than a vector.
  *
  * The constants of many columns do not fit into the first-level cache. Then they are loaded once for four rows. */
 template <class R, class Pass>
@@ -51,8 +52,8 @@ ALWAYS_INLINE void over_columns(Pass &pass, ptrdiff_t rows, ptrdiff_t n, const C
     constexpr ptrdiff_t width = WIDTH<Vector<R>>;
     for (ptrdiff_t j = 0, count; j < rows; j += count) {
         CopyMeanwhile meanwhile = { next, next_row + j, 0 };
-        count = rows - j >= 4 && n * (ptrdiff_t)sizeof(R) >= MANY_COLUMNS ? 4 : 1;
-        pass.begin_rows(j, count);
+        count = rows - j >= 4 && n * (ptrdiff_t)sizeof(R) >= MANY_CONSTANTS ? 4 : 1;
+        pass.prefetch_rows(j, count);
         if (count == 4) {
             for (ptrdiff_t i = 0; i < n; i += width) {
                 pass.template at<Way::BELOW, 4>(j, i + width > n ? n - width : i);
@@ -106,7 +107,7 @@ template <class T, class Step, Second second> struct WriteColumns {
     RowsAhead ahead;
     Step step;
 
-    ALWAYS_INLINE void begin_rows(ptrdiff_t j, ptrdiff_t count)
+    ALWAYS_INLINE void prefetch_rows(ptrdiff_t j, ptrdiff_t count)
     {
         for (ptrdiff_t k = j; k < j + count; k++) {
             if (ahead.result)
@@ -156,10 +157,10 @@ NOINLINE bool write_columns_of(Strip y, Strip g, Strip x, RowsAhead ahead, ptrdi
 /* The results of some rows of a tile, to y. x is the second operand, or its exp if the pass before has left that.
  * Meanwhile rows of another tile are copied, if `next` says so, from row `next_row` on. Returns whether there is a dst
  * that the step cannot do. */
-inline bool write_columns(Form form, Layout layout, Strip y, Strip g, Strip x, bool is_exp, RowsAhead ahead,
+inline bool write_columns(Form form, Format format, Strip y, Strip g, Strip x, bool is_exp, RowsAhead ahead,
                           ptrdiff_t rows, ptrdiff_t n, const Constants &constants, const Copy *next, ptrdiff_t next_row)
 {
-    return with_item_in_order(layout, [&](auto of) {
+    return with_item_in_order(format, [&](auto of) {
         using T = typename decltype(of)::type;
         return with_step_and_second<Arithmetic<T>>(form, is_exp, [&](auto step, auto second) {
             return write_columns_of<T, decltype(step), decltype(second)::value>(y, g, x, ahead, rows, n, constants,
@@ -169,10 +170,10 @@ inline bool write_columns(Form form, Layout layout, Strip y, Strip g, Strip x, b
 }
 
 /* Compute again what the dst form's step could not do. */
-inline void mend_columns(Layout layout, Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t n,
+inline void mend_columns(Format format, Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t n,
                          const Constants &constants)
 {
-    with_item_in_order(layout, [&](auto of) {
+    with_item_in_order(format, [&](auto of) {
         using T = typename decltype(of)::type;
         for (ptrdiff_t j = 0; j < rows; j++)
             mend_dst(y.row<T>(j), g.row<const T>(j), x.row<const T>(j), n, constants.diff_dst_hi, constants.diff_dst_lo,
@@ -194,10 +195,10 @@ template <class T> NOINLINE void max_columns_of(Strip x, ptrdiff_t rows, ptrdiff
     }
 }
 
-/* The maximum of each column and its constant MAXIMUM, to that; NaN passed over. n is a multiple of LANES. */
-inline void max_columns(Layout layout, Strip x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants)
+/* Raises the constant MAXIMUM of each column to the column's maximum. NaN is passed over. n is a multiple of LANES. */
+inline void max_columns(Format format, Strip x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants)
 {
-    with_item_in_order(layout, [&](auto of) {
+    with_item_in_order(format, [&](auto of) {
         using T = typename decltype(of)::type;
         max_columns_of<T>(x, rows, n, constants.of<Arithmetic<T>>(MAXIMUM));
     });
@@ -210,7 +211,7 @@ template <class T, bool apart> struct ExpColumns {
     const R *constants;
     R *ties;
 
-    ALWAYS_INLINE void begin_rows(ptrdiff_t, ptrdiff_t) {}
+    ALWAYS_INLINE void prefetch_rows(ptrdiff_t, ptrdiff_t) {}
     template <Way way, int count> ALWAYS_INLINE void at(ptrdiff_t j, ptrdiff_t i)
     {
         Vector<R> y[count];
@@ -244,10 +245,10 @@ NOINLINE void exp_columns_of(Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, cons
 
 /* exp of some rows of a tile, to e; if `apart`, of what is below the maximum, whose elements are counted. n is a
  * multiple of LANES. */
-inline void exp_columns(Layout layout, bool apart, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n,
+inline void exp_columns(Format format, bool apart, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n,
                         const Constants &constants, const Copy *next, ptrdiff_t next_row)
 {
-    with_item_in_order(layout, [&](auto of) {
+    with_item_in_order(format, [&](auto of) {
         using T = typename decltype(of)::type;
         (apart ? exp_columns_of<T, true> : exp_columns_of<T, false>)(e, x, rows, n, constants, next, next_row);
     });

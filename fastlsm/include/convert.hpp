@@ -38,7 +38,7 @@ template <class R, class T> ALWAYS_INLINE void store_strided(char *to, const R *
         *(T *)(to + i * stride) = narrowed<T>(from[i]);
 }
 
-/* Whether vectors convert between T and R, which compilers do not find for float16. */
+/* Whether to convert by explicit vectors: compilers do not vectorise the conversion of float16. */
 template <class R, class T> constexpr bool BY_VECTORS = std::is_same_v<T, f16> && std::is_same_v<R, float>;
 
 template <class R, class T> NOINLINE void load_elements_of(R *to, const char *from, ptrdiff_t stride, ptrdiff_t n)
@@ -54,7 +54,7 @@ template <class R, class T> NOINLINE void load_elements_of(R *to, const char *fr
         R x = widened<R>(*(const T *)from);
         for (; i < n; i++)
             to[i] = x;
-    } else if (stride == 2 * size) { /* a constant, for shuffles */
+    } else if (stride == 2 * size) { /* here a constant, for which the compiler can use shuffles */
         load_strided<R, T>(to, from, 2 * size, n);
     } else {
         load_strided<R, T>(to, from, stride, n);
@@ -80,7 +80,7 @@ template <class R, class T> NOINLINE void store_elements_of(char *to, const R *f
 /* n elements of a dtype, `stride` bytes apart, to float or double. */
 inline void load_elements(bool in_double, void *to, DType dtype, const char *from, ptrdiff_t stride, ptrdiff_t n)
 {
-    with_item_in_order(layout_of(dtype), [&](auto of) {
+    with_item_in_order(format_of(dtype), [&](auto of) {
         using T = typename decltype(of)::type;
         if (in_double)
             load_elements_of<double, T>((double *)to, from, stride, n);
@@ -92,7 +92,7 @@ inline void load_elements(bool in_double, void *to, DType dtype, const char *fro
 /* n elements of float or double to a dtype, rounded once. */
 inline void store_elements(bool in_double, const void *from, DType dtype, char *to, ptrdiff_t stride, ptrdiff_t n)
 {
-    with_item_in_order(layout_of(dtype), [&](auto of) {
+    with_item_in_order(format_of(dtype), [&](auto of) {
         using T = typename decltype(of)::type;
         if (in_double)
             store_elements_of<double, T>(to, (const double *)from, stride, n);
@@ -101,12 +101,12 @@ inline void store_elements(bool in_double, const void *from, DType dtype, char *
     });
 }
 
-/* Elements that are adjacent and of the arithmetic's type go to memory as they are; past the caches if `streamed`. */
+/* The same. If nothing must be converted or spread out, the elements are copied, past the caches if `streamed`. */
 inline void store_block(bool in_double, const void *from, DType dtype, bool streamed, char *to, ptrdiff_t stride,
                         ptrdiff_t n)
 {
     ptrdiff_t size = in_double ? sizeof(double) : sizeof(float);
-    if (stride != size || layout_of(dtype) != (in_double ? Layout::F64 : Layout::F32))
+    if (stride != size || format_of(dtype) != (in_double ? Format::F64 : Format::F32))
         store_elements(in_double, from, dtype, to, stride, n);
     else if (streamed)
         stream_copy(to, from, n * size);

@@ -13,7 +13,7 @@ template <class R> ALWAYS_INLINE int is_extreme(double S)
     return ((fabs(S) < Real<R>::SMALL_SUM) & (S != 0)) | (fabs(S) > Real<R>::LARGE_SUM);
 }
 
-/* diff_dst - exp(dst) * S, whatever dst and S are. In float's arithmetic S is exact, S_low 0. */
+/* diff_dst - exp(dst) * S, whatever dst and S are. In float's arithmetic S_low does not matter. */
 inline float backward_dst(float g, float dst, double S, double)
 {
     using F = Real<float>;
@@ -23,7 +23,8 @@ inline float backward_dst(float g, float dst, double S, double)
     return (float)(g - e * S);
 }
 
-/* 2^k, k = round(dst / ln 2), is shared out so that no factor is subnormal or infinite for its sake. */
+/* exp(dst) = 2^k y, k = floor(dst / ln 2). The factor 2^k is split between exp and S, so that neither becomes subnormal
+ * or infinite when their product does not. */
 inline double backward_dst(double g, double dst, double S, double S_low)
 {
     using D = Real<double>;
@@ -58,7 +59,7 @@ void mend_dst(T *y, const T *g, const T *x, ptrdiff_t n, const double *hi, const
     }
 }
 
-/* -S in two parts, as FACTOR and FACTOR_LOW, of each row. */
+/* -S of one row, as FACTOR and FACTOR_LOW. */
 template <class R> ALWAYS_INLINE void set_dst_factor(Constants constants, ptrdiff_t row)
 {
     double hi = constants.diff_dst_hi[row], lo = constants.diff_dst_lo[row];
@@ -67,7 +68,7 @@ template <class R> ALWAYS_INLINE void set_dst_factor(Constants constants, ptrdif
     constants.of<R>(FACTOR_LOW)[row] = (R)((-hi - f) - lo);
 }
 
-/* All constants of the dst form. */
+/* All constants of the dst form, of one row. */
 template <class R> ALWAYS_INLINE void set_dst_constants(Constants constants, ptrdiff_t row)
 {
     set_dst_factor<R>(constants, row);

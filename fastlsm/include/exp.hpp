@@ -11,7 +11,8 @@
  *
  * k comes from adding magic = MAGIC + BIAS - K: the last bits of the sum are the integer k - K and the exponent's bias,
  * which moved to the exponent's place are 2^(k - K). So K costs nothing, and it may differ from row to row. x is first
- * raised to (K - BIAS) ln 2, where that power of two is 0, and so is the result; NaN stays NaN. All results must stay
+ * raised to (K - BIAS) ln 2, where that power of two is 0, and so is the result; NaN stays NaN. real.hpp has q's
+ * coefficients. All results must stay
  * below 2^BIAS.
  */
 #ifndef FASTLSM_EXP_HPP
@@ -38,8 +39,8 @@ template <class R> ALWAYS_INLINE Vector<R> power_of_two_vector(Vector<R> t)
     return (Vector<R>)((BitsVector<R>)t << Real<R>::MANTISSA);
 }
 
-/* exp(x - shift) * 2^-K of `count` vectors; magic and low belong to K, see above. Several vectors go through each step
- * together: a polynomial is a chain of operations that wait for each other. */
+/* exp(x - shift) * 2^-K of `count` vectors; `magic` and `lowest` depend on K, see above. Several vectors go through
+ * each step together: a polynomial is a chain of operations that wait for each other. */
 template <int count, bool rough, class R>
 ALWAYS_INLINE void exp_vectors(Vector<R> *y, Vector<R> *x, const Vector<R> *shift, const Vector<R> *magic,
                                const Vector<R> *lowest)
@@ -95,7 +96,7 @@ ALWAYS_INLINE double exp_with_tail(double x, double magic, double *tail)
     return y * scale;
 }
 
-/* The same to 2^-28 of it, which is exact enough for results in float, as is their polynomial. */
+/* The same with a relative error of 2^-28, by float's polynomial: exact enough for results in float. */
 ALWAYS_INLINE double exp_for_float(double x, double magic)
 {
     double t = fmadd(x, LOG2_E, magic), k = t - magic, r = fmadd(k, -LN_2, x);

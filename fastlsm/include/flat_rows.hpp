@@ -1,6 +1,6 @@
 /* The last step of adjacent short rows, gone through as one run of elements, so that no vector is partly empty.
  *
- * As many rows as a vector has elements (WIDTH), of n elements each, are n whole vectors. The constants of a row are
+ * WIDTH rows of n elements, WIDTH being the elements of a vector, fill exactly n vectors. The constants of a row are
  * picked for each element from a vector of the rows' constants. `pattern` says for each element of the n vectors in
  * which of the rows it is.
  */
@@ -123,10 +123,10 @@ NOINLINE bool write_flat_of(T *y, const T *g, const T *x, ptrdiff_t rows, ptrdif
 
 /* The results of adjacent rows of n elements, to y or into the stream. Returns whether there is a dst that the step
  * cannot do. A step that reads exp has exp turned to columns, and so is done there. */
-inline bool write_flat(Form form, Layout layout, char *y, const char *g, const char *x, ptrdiff_t rows, ptrdiff_t n,
+inline bool write_flat(Form form, Format format, char *y, const char *g, const char *x, ptrdiff_t rows, ptrdiff_t n,
                        const Constants &constants, const void *pattern, bool ahead, Stream *stream)
 {
-    return with_item_in_order(layout, [&](auto of) {
+    return with_item_in_order(format, [&](auto of) {
         using T = typename decltype(of)::type;
         bool out_of_range = false;
         with_step<Arithmetic<T>>(form, [&](auto step) {

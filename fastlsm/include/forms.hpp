@@ -1,7 +1,7 @@
 /* The table of forms: what each reads, what it needs to know of a row, and the step that ends it.
  *
- * To add a form, add its name, its row of the table, its step (steps.hpp) and the case of `with_step`. The compiler
- * names what is missing.
+ * A form is: its name, its row of the table, its step (steps.hpp) and the case of `with_step`. The compiler names what
+ * is missing here. It does not know kernels/problem.pxd, which repeats the name, nor `FORMS` in _kernels.pyx.
  */
 #ifndef FASTLSM_FORMS_HPP
 #define FASTLSM_FORMS_HPP
@@ -11,7 +11,6 @@
 namespace {
 
 enum class Form { LOG_SOFTMAX, BACKWARD_SRC, BACKWARD_DST };
-constexpr int FORMS = 3;
 
 /* A form goes over a row in up to three passes: reduce (sum and maximum), exp, write. */
 struct FormTraits {
@@ -41,7 +40,7 @@ template <class R, class F> ALWAYS_INLINE void with_step(Form form, F f)
     __builtin_unreachable();
 }
 
-/* Whether the last pass reads exp, as the pass before it left it; else it reads src or dst. */
+/* Whether the form's last step needs exp of src. */
 inline bool writes_from_exp(Form form)
 {
     bool from_exp = false;

@@ -1,14 +1,13 @@
-/* bfloat16 and float16 <-> float32.
+/* bfloat16 and float16 to and from float32.
  *
- * Every function rounds to nearest, ties to even, keeps subnormals and keeps NaN a (quiet) NaN.
- * They are branch-free integer arithmetic, so that a loop over them vectorises at every instruction
- * set and gives the same bits there. The processor's own instructions are used only where they
- * agree with that: F16C does; the bfloat16 ones (vcvtneps2bf16) flush subnormals and do not.
+ * The narrowing functions round to nearest, ties to even; f32_to_odd is their first step from double. All keep
+ * subnormals, and keep NaN a (quiet) NaN. All are free of branches, so that a loop over them vectorises at every
+ * instruction set and gives the same bits there. The processor's own instructions are used only where they agree with
+ * that: F16C does; those for bfloat16 (vcvtneps2bf16) flush subnormals and do not.
  */
 #ifndef FASTLSM_HALF_H
 #define FASTLSM_HALF_H
 
-#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 

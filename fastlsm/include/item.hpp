@@ -1,8 +1,9 @@
 /* The elements of arrays: one specialisation of `Item` for each way to read adjacent elements.
  *
- * To add an element type: its conversions (half.h has those of the 16-bit types), its `Item`, its name in `DType` and
- * in `Layout`, and a case in each `switch` here. The compiler names what is missing: `Item` has no general definition,
- * and a `switch` that lacks a case is a warning.
+ * An element type is: its conversions (half.h has those of the 16-bit types), its `Item`, its name in `DType` and in
+ * `Format`, and a case in each `switch` here. The compiler names what is missing here: `Item` has no general
+ * definition, and a `switch` that lacks a case is a warning. It does not know kernels/problem.pxd, which repeats the
+ * names, nor `code_of` in _kernels.pyx, which knows the dtype.
  */
 #ifndef FASTLSM_ITEM_HPP
 #define FASTLSM_ITEM_HPP
@@ -19,9 +20,9 @@ enum class DType { FLOAT32, FLOAT64, BFLOAT16, FLOAT16 };
 /* How the loops read and write adjacent elements. bfloat16 has two ways: vectors in the elements' order, or pairs of
  * vectors, one of the elements of even number and one of those of odd number. Each element is half of a 32-bit word, so
  * that a pair takes fewer operations. */
-enum class Layout { F32, F64, BF16, BF16_IN_PAIRS, F16 };
+enum class Format { F32, F64, BF16, BF16_IN_PAIRS, F16 };
 
-/* The element type that stands for Layout::BF16_IN_PAIRS. */
+/* The element type that stands for Format::BF16_IN_PAIRS. */
 struct bf16_in_pairs {
     bf16 item;
 };
@@ -54,6 +55,7 @@ template <class T, class R> struct InOrder {
     static ALWAYS_INLINE void store_first(T *at, const V *x, ptrdiff_t count) { store_first_of<Isa>(at, *x, count); }
 
 private:
+    /* `Set` is Isa: of an instruction set without masks the compiler is not to look for load_first. */
     template <class Set> static ALWAYS_INLINE V first_of(const T *at, ptrdiff_t count, R fill)
     {
         if constexpr (QUICK_ENDS) {
@@ -177,78 +179,75 @@ template <class T> struct Of {
     using type = T;
 };
 
-/* f(Of<T>{}), where T is the element type of a layout. */
-template <class F> ALWAYS_INLINE auto with_item(Layout layout, F f)
+/* f(Of<T>{}), where T is the element type of a format. */
+template <class F> ALWAYS_INLINE auto with_item(Format format, F f)
 {
-    switch (layout) {
-    case Layout::F32: return f(Of<float>{});
-    case Layout::F64: return f(Of<double>{});
-    case Layout::BF16: return f(Of<bf16>{});
-    case Layout::BF16_IN_PAIRS: return f(Of<bf16_in_pairs>{});
-    case Layout::F16: return f(Of<f16>{});
+    switch (format) {
+    case Format::F32: return f(Of<float>{});
+    case Format::F64: return f(Of<double>{});
+    case Format::BF16: return f(Of<bf16>{});
+    case Format::BF16_IN_PAIRS: return f(Of<bf16_in_pairs>{});
+    case Format::F16: return f(Of<f16>{});
     }
     __builtin_unreachable();
 }
 
 /* The same for loops that read all elements in their order. */
-template <class F> ALWAYS_INLINE auto with_item_in_order(Layout layout, F f)
+template <class F> ALWAYS_INLINE auto with_item_in_order(Format format, F f)
 {
-    return with_item(layout, [&](auto of) {
+    return with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
         return f(Of<std::conditional_t<std::is_same_v<T, bf16_in_pairs>, bf16, T>>{});
     });
 }
 
-/* The layout of an array's elements, in their order. */
-inline Layout layout_of(DType dtype)
+/* The format of an array's elements, in their order. */
+inline Format format_of(DType dtype)
 {
     switch (dtype) {
-    case DType::FLOAT32: return Layout::F32;
-    case DType::FLOAT64: return Layout::F64;
-    case DType::BFLOAT16: return Layout::BF16;
-    case DType::FLOAT16: return Layout::F16;
+    case DType::FLOAT32: return Format::F32;
+    case DType::FLOAT64: return Format::F64;
+    case DType::BFLOAT16: return Format::BF16;
+    case DType::FLOAT16: return Format::F16;
     }
     __builtin_unreachable();
 }
 
+/* The format of the arithmetic's own type. */
+inline Format arithmetic_format(bool in_double) { return in_double ? Format::F64 : Format::F32; }
+
 inline ptrdiff_t real_size(bool in_double) { return in_double ? sizeof(double) : sizeof(float); }
 
 /* Whether elements are smaller in memory than in the arithmetic. */
-inline bool is_narrow(Layout layout)
+inline bool is_narrow(Format format)
 {
-    return with_item(layout, [](auto of) {
+    return with_item(format, [](auto of) {
         using T = typename decltype(of)::type;
         return sizeof(T) < sizeof(Arithmetic<T>);
     });
 }
 
 /* Whether the end of a row, which is less than a vector, is loaded and stored as quickly as a whole vector. */
-inline bool has_quick_ends(Layout layout)
+inline bool has_quick_ends(Format format)
 {
-    return with_item(layout, [](auto of) { return Item<typename decltype(of)::type>::QUICK_ENDS; });
+    return with_item(format, [](auto of) { return Item<typename decltype(of)::type>::QUICK_ENDS; });
 }
 
-inline const char *layout_name(Layout layout)
+inline const char *format_name(Format format)
 {
-    switch (layout) {
-    case Layout::F32: return "float32";
-    case Layout::F64: return "float64";
-    case Layout::BF16: return "bfloat16";
-    case Layout::BF16_IN_PAIRS: return "bfloat16 in pairs";
-    case Layout::F16: return "float16";
+    switch (format) {
+    case Format::F32: return "float32";
+    case Format::F64: return "float64";
+    case Format::BF16: return "bfloat16";
+    case Format::BF16_IN_PAIRS: return "bfloat16 in pairs";
+    case Format::F16: return "float16";
     }
     __builtin_unreachable();
 }
 
-/* f(Of<R>{}), where R is the arithmetic's type. */
-template <class F> ALWAYS_INLINE auto with_real(bool in_double, F f)
+inline ptrdiff_t size_of(Format format)
 {
-    return in_double ? f(Of<double>{}) : f(Of<float>{});
-}
-
-inline ptrdiff_t size_of(Layout layout)
-{
-    return with_item(layout, [](auto of) { return (ptrdiff_t)sizeof(typename decltype(of)::type); });
+    return with_item(format, [](auto of) { return (ptrdiff_t)sizeof(typename decltype(of)::type); });
 }
 
 } // namespace

@@ -1,7 +1,7 @@
 /* Sums of rows in LANES lanes of double (bits.hpp): element j is added to lane j % LANES.
  *
- * double has room to spare for sums of float. Of double the rounding errors are carried along in a second set of lanes,
- * `lo` (Knuth's two-sum).
+ * double has room to spare for sums of float. For sums of double a second set of lanes, `lo`, collects the rounding
+ * errors (Knuth's two-sum).
  */
 #ifndef FASTLSM_LANES_HPP
 #define FASTLSM_LANES_HPP
@@ -13,7 +13,7 @@ namespace {
 
 constexpr int LANE_VECTORS = LANES / WIDTH<f64_vector>;
 
-/* Vectors that meet all lanes, each lane as often as the others. */
+/* How many vectors make a round: the fewest whole units after which every lane has received equally many elements. */
 template <class T>
 constexpr int ROUND =
     LANES / WIDTH<typename Item<T>::V> > Item<T>::UNIT ? LANES / WIDTH<typename Item<T>::V> : Item<T>::UNIT;
@@ -84,7 +84,7 @@ template <class T> struct Lanes {
         return odd * (LANE_VECTORS / 2) + ((i >> 1) - odd + (i & 1)) % (LANE_VECTORS / 2);
     }
 
-    /* A round, from memory: converted to double on loading, which mostly takes fewer operations than to take a vector
+    /* A round, from memory. Mostly it takes fewer operations to convert to double on loading than to take a vector
      * apart. */
     ALWAYS_INLINE void add_round(const T *x)
     {
@@ -111,7 +111,7 @@ template <class T> struct Lanes {
         }
     }
 
-    /* `count` vectors of exp, in the order of their elements' vectors. */
+    /* `count` vectors of exp, in the order in which `Item<T>::load` gave their vectors. */
     template <int count> ALWAYS_INLINE void add_exps(const R *e)
     {
         for (int i = 0; i < HALVES * count; i++)

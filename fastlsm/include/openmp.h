@@ -1,4 +1,4 @@
-/* What OpenMP knows of the threads that are wanted, or 0 where a compiler has no OpenMP. */
+/* What OpenMP knows of the threads that are wanted. Where a compiler has no OpenMP, there is one thread. */
 #ifndef FASTLSM_OPENMP_H
 #define FASTLSM_OPENMP_H
 
@@ -16,12 +16,9 @@ static inline int openmp_processors(void) { return omp_get_num_procs(); }
 
 static inline int openmp_in_parallel(void) { return omp_in_parallel(); }
 
-/* The threads that a region has of those it wanted; and where each of them waits for the others. */
-static inline int openmp_team(int wanted)
-{
-    (void)wanted;
-    return omp_get_num_threads();
-}
+/* The threads that the running region really has. */
+static inline int openmp_team(void) { return omp_get_num_threads(); }
+/* Waits until all threads of the region are here. */
 static inline void openmp_barrier(void)
 {
 #pragma omp barrier
@@ -40,11 +37,7 @@ static inline const char *openmp_library(void)
 static inline int openmp_max_threads(void) { return 0; }
 static inline int openmp_processors(void) { return 0; }
 static inline int openmp_in_parallel(void) { return 0; }
-static inline int openmp_team(int wanted)
-{
-    (void)wanted;
-    return 1;
-}
+static inline int openmp_team(void) { return 1; }
 static inline void openmp_barrier(void) {}
 static inline const char *openmp_library(void) { return NULL; }
 

@@ -34,7 +34,7 @@ template <class R> struct Real;
 
 template <> struct Real<float> {
     using Bits = uint32_t;
-    static constexpr int MANTISSA = 23, BIAS = 127, LEAST_EXPONENT = -126;
+    static constexpr int MANTISSA = 23, BIAS = 127;
     /* A number to which an integer can be added so that it stands in the sum's last bits. */
     static constexpr float MAGIC = 0x1.8p+23f;
     /* ln 2 in two parts. The first is short enough that k times it is exact without fused multiply-add. */
@@ -54,7 +54,7 @@ template <> struct Real<float> {
 
 template <> struct Real<double> {
     using Bits = uint64_t;
-    static constexpr int MANTISSA = 52, BIAS = 1023, LEAST_EXPONENT = -1022;
+    static constexpr int MANTISSA = 52, BIAS = 1023;
     static constexpr double MAGIC = 0x1.8p+52;
     static constexpr double LN_2_HIGH = 0x1.62e42feep-1, LN_2_LOW = 0x1.a39ef35793c76p-33;
     static constexpr int Q_TERMS = 10;
@@ -107,7 +107,7 @@ template <class R, class X> ALWAYS_INLINE X exp_polynomial(X r)
 /* 2^(k - K), where t = MAGIC + BIAS + k - K: its last bits, moved to the exponent's place. */
 template <class R> ALWAYS_INLINE R power_of_two(R t) { return real_of_bits(bits_of(t) << Real<R>::MANTISSA); }
 
-/* A sum in two parts, hi + lo. In float's arithmetic lo is 0. */
+/* A sum in two parts, hi + lo. In float's arithmetic only a row of several parts has a lo, and it is tiny. */
 struct Sum {
     double hi, lo;
 };

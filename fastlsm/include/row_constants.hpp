@@ -2,12 +2,12 @@
  *
  * There is no branch that depends on a row, so that the compiler can compute many rows side by side.
  *
- * Accuracy. src - m is formed only where it is exact: for |m| >= FAR_LOGITS, by Sterbenz's lemma, for every element
- * that matters. Else the maximum leaves through the exponent: exp(src - K ln 2), K = floor(m / ln 2), rounds nothing.
- * log_softmax sums the terms of the maximum apart from the others, others + ties * exp(m - K ln 2). The second term is
- * known more exactly than the arithmetic's type holds, so that log1p sees `others` however small it is. The src form
- * needs the whole sum alone. The maximum's exp, which is all of it where one class has all the mass, is taken out
- * afterwards, and a better one is put in.
+ * Accuracy. For |m| >= FAR_LOGITS, and in rows of one element, src - m is formed: there it is exact for every element
+ * that matters (Sterbenz's lemma). Otherwise exp(src - K ln 2), K = floor(m / ln 2), is computed by changing the
+ * exponent, which rounds nothing. log_softmax sums the terms of the maximum apart: others + ties * exp(m - K ln 2). The
+ * second term is known more exactly than the arithmetic's type holds, so that log1p sees `others` however small it is.
+ * The src form needs only the whole sum. It takes the maximum's exp out of the sum afterwards and puts a better one in,
+ * for where one class has all the mass, this exp is the whole sum.
  */
 #ifndef FASTLSM_ROW_CONSTANTS_HPP
 #define FASTLSM_ROW_CONSTANTS_HPP
@@ -68,8 +68,8 @@ struct Boost {
     double boost, unboost, log2;
 };
 
-/* That a sum of diff_dst is near the end of the arithmetic's range, or past it, does not mean that its product with
- * softmax is. */
+/* A sum of diff_dst may be near the end of the arithmetic's range, or past it, while its product with softmax is not.
+ */
 ALWAYS_INLINE Boost boost_for(float, double size) /* the sum is double, and small ones are exact */
 {
     bool is_large = (size > FLT_MAX) & (size < INFINITY);
@@ -102,7 +102,7 @@ template <class R> ALWAYS_INLINE Row<R> begin_row(double max, Sum diff_dst, ptrd
     row.diff_dst = { diff_dst.hi * of.unboost, diff_dst.lo * of.unboost };
     K -= of.log2;
     row.magic = (double)(Real<R>::MAGIC + Real<R>::BIAS) - K;
-    row.lowest = (K + Real<R>::LEAST_EXPONENT - 1) * LN_2;
+    row.lowest = (K - Real<R>::BIAS) * LN_2;
     return row;
 }
 
@@ -125,11 +125,11 @@ ALWAYS_INLINE double cut(double, Sum x)
     return real_of_bits(bits_of(f) - (f > 0 ? rest < 0 : (f < 0) & (rest > 0)));
 }
 
-/* The src form's factor, S / sum(exp) * boost, where the maximum's exp in the sum is replaced by a better one.
+/* The src form's factor, S / sum(exp), where the maximum's exp in the sum is replaced by a better one.
  *
- * The loop's own exp, off by up to 0.61 units, stays in the numerators. Where one class has nearly all the mass, its
- * softmax would come out above 1 by more than half a unit. So a fifth of that error is left in the sum: then the
- * others' share of the error has room below the bound. */
+ * The loop's exp may be wrong by 0.61 units, and the numerators keep that error. Where one class has nearly all the
+ * mass, its softmax would exceed 1 by more than half a unit. So a fifth of the error stays in the sum: then there is
+ * room below the bound for the errors of the other classes. */
 ALWAYS_INLINE Sum src_factor(const Row<float> &row, Sum exps)
 {
     double error = row.error_at_max(row.exp_at_max_for_float(1));
@@ -155,7 +155,7 @@ ALWAYS_INLINE double log_of_sum(const Row<double> &row, Sum others, double ties)
     return log1p_with_tail(ratio.hi, ratio.lo);
 }
 
-template <class R> NOINLINE void begin_rows_of(Form form, Constants constants, ptrdiff_t count, ptrdiff_t n)
+template <class R> NOINLINE void set_first_constants_of(Form form, Constants constants, ptrdiff_t count, ptrdiff_t n)
 {
     if (!traits_of(form).needs_exp) {
         ROWS_ARE_INDEPENDENT
@@ -174,7 +174,7 @@ template <class R> NOINLINE void begin_rows_of(Form form, Constants constants, p
     }
 }
 
-template <class R> NOINLINE void finish_rows_of(Form form, Constants constants, ptrdiff_t count)
+template <class R> NOINLINE void set_last_constants_of(Form form, Constants constants, ptrdiff_t count)
 {
     Row<R> row;
     if (traits_of(form).apart) {
@@ -183,7 +183,6 @@ template <class R> NOINLINE void finish_rows_of(Form form, Constants constants, 
             row.read(constants, r);
             double L = log_of_sum(row, { constants.exps_hi[r], constants.exps_lo[r] }, constants.ties[r]);
             constants.of<R>(FACTOR)[r] = (R)L;
-            constants.of<R>(FACTOR_LOW)[r] = 0;
         }
         return;
     }
@@ -225,15 +224,17 @@ inline bool has_extreme_sum(bool in_double, const Constants &constants, ptrdiff_
 }
 
 /* The first constants of `count` rows of n elements, from what the first pass has found. */
-inline void begin_rows(bool in_double, Form form, const Constants &constants, ptrdiff_t count, ptrdiff_t n)
+inline void set_first_constants(bool in_double, Form form, const Constants &constants, ptrdiff_t count, ptrdiff_t n)
 {
-    in_double ? begin_rows_of<double>(form, constants, count, n) : begin_rows_of<float>(form, constants, count, n);
+    in_double ? set_first_constants_of<double>(form, constants, count, n)
+              : set_first_constants_of<float>(form, constants, count, n);
 }
 
 /* The last ones, when the sums of exp are known. */
-inline void finish_rows(bool in_double, Form form, const Constants &constants, ptrdiff_t count)
+inline void set_last_constants(bool in_double, Form form, const Constants &constants, ptrdiff_t count)
 {
-    in_double ? finish_rows_of<double>(form, constants, count) : finish_rows_of<float>(form, constants, count);
+    in_double ? set_last_constants_of<double>(form, constants, count)
+              : set_last_constants_of<float>(form, constants, count);
 }
 
 } // namespace

@@ -1,7 +1,7 @@
 /* The loops along rows of adjacent elements: sum, maximum, exp, and the last step.
  *
- * Each function goes through some rows of n elements. `Strip` says where they are. A row that is computed in chunks
- * comes as one row for each chunk: then `lanes` carries the sums from one chunk to the next, and nothing is totalled.
+ * Each function goes through some rows of n elements. `Strip` says where they are. A long row comes in chunks, each as
+ * one row. Then `carry` holds the lanes from one chunk to the next, and sums are not totalled.
  */
 #ifndef FASTLSM_ROWS_HPP
 #define FASTLSM_ROWS_HPP
@@ -91,11 +91,11 @@ NOINLINE void sum_rows_of(Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, doub
     }
 }
 
-/* The sum of each row, to hi and lo. */
-inline void sum_rows(Layout layout, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, double *hi, double *lo,
+/* The sum of each row, to hi and lo; if `carry` is given, only to its lanes. */
+inline void sum_rows(Format format, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, double *hi, double *lo,
                      LaneSums *carry)
 {
-    with_item(layout, [&](auto of) { sum_rows_of<typename decltype(of)::type>(x, rows, n, ahead, hi, lo, carry); });
+    with_item(format, [&](auto of) { sum_rows_of<typename decltype(of)::type>(x, rows, n, ahead, hi, lo, carry); });
 }
 
 /* The maximum of a row and `max`, NaN passed over. */
@@ -138,22 +138,22 @@ NOINLINE void max_rows_of(Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, cons
         max[r] = max_row(x.row<const T>(r), n, max[r], ahead);
 }
 
-/* The maximum of each row and its constant MAXIMUM, to that. */
-inline void max_rows(Layout layout, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, const Constants &constants)
+/* Raises the constant MAXIMUM of each row to the row's maximum. NaN is passed over. */
+inline void max_rows(Format format, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, const Constants &constants)
 {
-    with_item(layout, [&](auto of) { max_rows_of<typename decltype(of)::type>(x, rows, n, ahead, constants); });
+    with_item(format, [&](auto of) { max_rows_of<typename decltype(of)::type>(x, rows, n, ahead, constants); });
 }
 
 /* What a pass finds of the rows after those it computes, so that memory is read while the processor computes. */
 struct Next {
-    Strip strip;                       /* of src in the exp pass, of diff_dst in the last one */
-    ptrdiff_t rows;                    /* 0 if none are wanted */
+    Strip strip;                       /* of src in the exp pass, of diff_dst in the last pass */
+    ptrdiff_t rows;                    /* 0 if no rows are wanted */
     double *max;                       /* of each row */
-    double *diff_dst_hi, *diff_dst_lo; /* the sum of each row, or, of one row in chunks, */
-    LaneSums *carry;                   /* its lanes */
+    double *diff_dst_hi, *diff_dst_lo; /* the sum of each row */
+    LaneSums *carry;                   /* of one row in chunks: its lanes, instead of its sum */
 };
 
-/* The elements at the maximum become 0 and are counted, as -1 each. */
+/* e becomes 0 where x is the maximum, and each such place adds -1 to `minus_ties`. */
 template <class R> ALWAYS_INLINE Vector<R> set_apart(Vector<R> e, Vector<R> x, Vector<R> max, BitsVector<R> *minus_ties)
 {
     BitsVector<R> at_max = (BitsVector<R>)(x == max);
@@ -161,7 +161,7 @@ template <class R> ALWAYS_INLINE Vector<R> set_apart(Vector<R> e, Vector<R> x, V
     return (Vector<R>)((BitsVector<R>)e & ~at_max);
 }
 
-/* exp of `count` vectors, to e, in the order of their elements' vectors. */
+/* exp of `count` vectors, to e, in the order in which `Item<T>::load` gives the vectors. */
 template <int count, bool apart, class T, class C, class X>
 ALWAYS_INLINE void exp_to(Arithmetic<T> *e, C constants, X from, BitsVector<Arithmetic<T>> *minus_ties)
 {
@@ -240,10 +240,10 @@ NOINLINE void exp_rows_of(Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ah
 
 /* exp of each row, to e, and its sum; if `apart`, of what is below the maximum, whose elements are counted. Meanwhile
  * the maximum of the next rows, and of what next.max has already. */
-inline void exp_rows(Layout layout, bool apart, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead,
+inline void exp_rows(Format format, bool apart, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead,
                      const Constants &constants, LaneSums *carry, const Next &next)
 {
-    with_item(layout, [&](auto of) {
+    with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
         (apart ? exp_rows_of<T, true> : exp_rows_of<T, false>)(e, x, rows, n, ahead, constants, carry, next);
     });
@@ -281,7 +281,7 @@ template <class T> struct ToStream {
 /* What the last step reads beside diff_dst. */
 enum class Second { OPERAND, EXP, EXP_OF_OPERAND };
 
-/* The readers of that, along a row of T. exp in memory has whole units. */
+/* The readers of it, along a row of T. exp in memory has whole units. */
 template <class T, Second second> struct SecondOfRow {
     using R = Arithmetic<T>;
     using C = ConstantReader<R, Way::ALONG>;
@@ -323,8 +323,8 @@ ALWAYS_INLINE void write_row(Step *step, Sink *sink, const T *g, SecondOfRow<T, 
         (*step).template operator()<UNIT>(y, x.constants, Whole<T>{ g + j }, x.whole(j));
         Item<T>::template store<UNIT>(sink->at(j), y);
     };
-    /* Without a stream, an element can be computed twice. So the first vector is used to get to where stores cross no
-     * cache line. Units of exp must begin where they began. */
+    /* Without a stream, an element can be computed twice. Then the loop begins at an aligned address, so that no store
+     * crosses a cache line, and the first unit covers what is before it. Pairs of exp must be read where they begin. */
     constexpr bool TWICE = !Sink::STREAMED && !(second == Second::EXP && UNIT > 1);
     if constexpr (TWICE) {
         ptrdiff_t unaligned = -(uintptr_t)sink->at(0) % (unit * sizeof(T)) / sizeof(T);
@@ -388,8 +388,8 @@ NOINLINE bool write_rows_of(Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t
     return step.has_out_of_range();
 }
 
-/* f(step, second) for the step that ends a form and what it reads: exp that the pass before it has left, if any, else
- * an operand. */
+/* f(step, second) for the step that ends a form, and what it reads: an operand, its exp in memory, or its exp computed
+ * on the way. */
 template <class R, class F> ALWAYS_INLINE bool with_step_and_second(Form form, bool is_exp, F f)
 {
     bool out_of_range = false;
@@ -406,10 +406,10 @@ template <class R, class F> ALWAYS_INLINE bool with_step_and_second(Form form, b
 
 /* The results of each row, to y or into the stream. x is the second operand, or its exp if the pass before has left
  * that. Meanwhile the sums of the next rows' diff_dst. Returns whether there is a dst that the step cannot do. */
-inline bool write_rows(Form form, Layout layout, Strip y, Strip g, Strip x, bool is_exp, ptrdiff_t rows, ptrdiff_t n,
+inline bool write_rows(Form form, Format format, Strip y, Strip g, Strip x, bool is_exp, ptrdiff_t rows, ptrdiff_t n,
                        bool ahead, Stream *stream, const Constants &constants, const Next &next)
 {
-    return with_item(layout, [&](auto of) {
+    return with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
         return with_step_and_second<Arithmetic<T>>(form, is_exp, [&](auto step, auto second) {
             return (stream ? write_rows_of<T, decltype(step), decltype(second)::value, true>
@@ -420,9 +420,9 @@ inline bool write_rows(Form form, Layout layout, Strip y, Strip g, Strip x, bool
 }
 
 /* Compute again what the dst form's step could not do. */
-inline void mend_rows(Layout layout, Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants)
+inline void mend_rows(Format format, Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants)
 {
-    with_item(layout, [&](auto of) {
+    with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
         for (ptrdiff_t r = 0; r < rows; r++)
             mend_dst(y.row<T>(r), g.row<const T>(r), x.row<const T>(r), n, constants.diff_dst_hi + r,

@@ -1,12 +1,11 @@
 /* The last step of each form: from the constants of a row, and `count` vectors of its operands, to `count` vectors of
- * its result.
+ * its result. With m = max(src) and S = sum(diff_dst):
  *
- *     log_softmax   dst      = (src - m) - L                       m = max(src), L = log(sum(exp(src - m)))
- *     src form      diff_src = diff_dst - exp(src - shift) * 2^-K * F          F = S * 2^K / sum(exp(src - shift)), S =
- * sum(diff_dst) dst form      diff_src = diff_dst - exp(dst) * S
+ *     log_softmax   dst      = (src - m) - L                              L = log(sum(exp(src - m)))
+ *     src form      diff_src = diff_dst - exp(src - shift) 2^-K * F       F = S / sum(exp(src - shift) 2^-K)
+ *     dst form      diff_src = diff_dst - exp(dst) * S
  *
- * A step reads its operands and constants through readers, so that one step serves rows and columns, whole vectors and
- * ends.
+ * A step reads its operands and constants through readers. So one step serves rows and columns, whole vectors and ends.
  */
 #ifndef FASTLSM_STEPS_HPP
 #define FASTLSM_STEPS_HPP
@@ -20,24 +19,24 @@ namespace {
 
 /* What the last two passes need to know of a row. A name is a place among the constants: see Constants. */
 enum Constant {
-    FACTOR,
-    FACTOR_LOW, /* L of log_softmax; F of the src form; -S of the dst form: in two parts */
-    TERMS,      /* the dst form: FACTOR times each term of the exp's polynomial */
-    MAXIMUM = TERMS,
-    SHIFT, /* the others: m; what is taken from src before exp; */
-    MAGIC,
-    LOWEST, /* and what exp.hpp calls magic and (K - BIAS) ln 2 */
+    FACTOR,          /* log_softmax: L. src form: F. dst form: -S */
+    FACTOR_LOW,      /* what FACTOR lost in rounding; log_softmax does not read it */
+    TERMS,           /* dst form: FACTOR times each coefficient of exp's polynomial */
+    MAXIMUM = TERMS, /* the other forms: m */
+    SHIFT,           /* they subtract it from src before exp */
+    MAGIC,           /* `magic` of exp.hpp */
+    LOWEST,          /* `lowest` of exp.hpp */
     CONSTANTS = TERMS + Real<double>::Q_TERMS
 };
 
 /* The constants of the rows or columns that are computed together, side by side, and the sums that they come from. */
 struct Constants {
-    void *values; /* of the arithmetic's type: each Constant of all rows, `stride` elements from the next Constant */
-    ptrdiff_t stride;
-    double *diff_dst_hi, *diff_dst_lo; /* the sum of diff_dst, divided by */
-    double *boost;                     /* a power of two, which exp is multiplied by */
-    double *exps_hi, *exps_lo;         /* the sum of exp, */
-    double *ties;                      /* and how many elements are at the maximum, where they are apart */
+    void *values;                      /* of the arithmetic's type: each Constant of all rows, one after the other */
+    ptrdiff_t stride;                  /* elements from a Constant to the next */
+    double *diff_dst_hi, *diff_dst_lo; /* the sum of diff_dst, divided by `boost` */
+    double *boost;                     /* a power of two, by which exp is multiplied */
+    double *exps_hi, *exps_lo;         /* the sum of exp */
+    double *ties;                      /* how many elements are at the maximum, if a form sets these apart */
 
     template <class R> R *of(int constant) const { return (R *)values + constant * stride; }
 };
@@ -53,13 +52,13 @@ enum class Way {
     BELOW   /* in rows below each other, of the same columns: each vector has the same constants */
 };
 
-/* The constants of the columns from `at` on, or of the rows that lie beside each other in a tile. */
+/* The constants of the columns from `at` on, or of short rows that were turned to columns. */
 template <class R, Way way> struct ConstantReader {
     const R *at;
 
     ALWAYS_INLINE Vector<R> operator()(int constant, int k) const
     {
-        const R *of = at + constant * TILE_STRIDE; /* which the compiler knows: few registers are left */
+        const R *of = at + constant * TILE_STRIDE; /* a number that the compiler knows takes no register */
         return load_vector(way == Way::BESIDE ? of + k * WIDTH<Vector<R>> : of);
     }
 };
@@ -153,9 +152,8 @@ template <class R> struct LogSoftmaxStep {
     bool has_out_of_range() const { return false; }
 };
 
-/* g - y * (f + f_low), where f_low is what cutting to f has lost. With an error of y below 1 unit this stays within 2
- * units in the last place. f_low has f's sign, so that g - y * f_low, which comes first because it is the better place
- * for a rounding, overflows only if the result does. */
+/* g - y * (f + f_low), where f_low is what f lost when it was cut. With an error of y below 1 unit the result stays
+ * within 2 units in the last place. */
 inline float minus_product(float g, float y, float f, float f_low)
 {
     return (float)((double)g - (double)y * ((double)f + (double)f_low));
@@ -171,6 +169,8 @@ inline double minus_product(double g, double y, double f, double f_low)
 }
 template <class R> ALWAYS_INLINE Vector<R> minus_product_vector(Vector<R> g, Vector<R> y, Vector<R> f, Vector<R> f_low)
 {
+    /* y * f_low is subtracted first: there a rounding does less harm. It has the sign of y * f, so that it overflows
+     * only if the result does. */
     if constexpr (HAS_FMA)
         return Isa::fmadd(y, -f, Isa::fmadd(y, -f_low, g));
     Vector<R> result = {};
@@ -197,9 +197,9 @@ template <class R> struct SrcStep {
  *
  *     g + 2^k (f + f r + f r^2 q(r) + f_low)
  *
- * 2^k is a factor, so that a subnormal is not rounded twice, and it is 0 at DST_LOW. The sum must leave room below for
- * f r^2 and its like. 2^k f_low must be too small to make an infinity of the largest g. dst.hpp computes again what is
- * beyond these limits. */
+ * 2^k is a factor, so that a subnormal is not rounded twice, and it is 0 at DST_LOW. |S| must not be so small that
+ * f r^2 becomes subnormal, nor so large that 2^k f_low makes an infinity of the largest g. dst.hpp computes again what
+ * is beyond these limits. */
 template <class R> struct DstStep {
     static constexpr bool FROM_EXP = false;
     Vector<R> largest = splat(Real<R>::DST_LOW);
@@ -232,7 +232,7 @@ template <class R> struct DstStep {
                                    [&](int k, Vector<R> g) { r[k] = Isa::fmadd(t[k], constants(FACTOR_LOW, k), g); });
             for (int k = 0; k < count; k++)
                 y[k] = Isa::fmadd(q[k], t[k], r[k]);
-        } else { /* one more operation makes up for what it rounds more often */
+        } else { /* one operation more makes up for the additional roundings */
             for (int k = 0; k < count; k++)
                 q[k] = q[k] * (r[k] * r[k]) + (r[k] * constants(FACTOR, k) + constants(FACTOR_LOW, k));
             for_each_vector<count>(diff_dst,

@@ -123,7 +123,7 @@ private:
 
     char room[CACHE_LINE + MOST_ADDED] __attribute__((aligned(CACHE_LINE)));
     char *line;                       /* where the first line of `room` goes; of its bytes, */
-    ptrdiff_t first_waiting, waiting; /* those from `first_waiting` to `waiting` wait */
+    ptrdiff_t first_waiting, waiting; /* the bytes of `room` from the one to the other wait */
 };
 
 } // namespace

@@ -9,15 +9,15 @@ namespace {
 constexpr ptrdiff_t LEAST_TOGETHER = 4;
 constexpr ptrdiff_t AHEAD_BYTES = 2048;
 constexpr ptrdiff_t ROWS_AHEAD = 4;
-constexpr ptrdiff_t MANY_COLUMNS = 4096;
+constexpr ptrdiff_t MANY_CONSTANTS = 4096;
 constexpr ptrdiff_t FLAT_TOGETHER = 4;
 constexpr ptrdiff_t WIDEST_TILE = 1344;
 constexpr ptrdiff_t CHUNK = 1024;
 constexpr ptrdiff_t NEAR_TILE = 496;
 constexpr ptrdiff_t LEAST_NEAR = 64;
-constexpr ptrdiff_t WIDE = 48;
+constexpr ptrdiff_t LEAST_WIDE_RUN = 48;
 constexpr ptrdiff_t NEAR_RUN = 256;
-constexpr ptrdiff_t NARROW = 128;
+constexpr ptrdiff_t NARROWEST_TILE = 128;
 constexpr ptrdiff_t SLAB = 8192;
 constexpr ptrdiff_t AHEAD_FROM = 1 << 19;
 constexpr ptrdiff_t FAR_BYTES = 1 << 24;
@@ -37,7 +37,7 @@ constexpr ptrdiff_t LEAST_READ_AHEAD = 2048;
 constexpr ptrdiff_t LEAST_DST_ROW_READ_AHEAD = 256;
 constexpr ptrdiff_t FEW_COLUMNS = 16;
 constexpr ptrdiff_t LEAST_SHARE = 32768;
-constexpr ptrdiff_t LONG = 1 << 24;
+constexpr ptrdiff_t LONG_SHARE = 1 << 24;
 constexpr ptrdiff_t BRIEF = 8192;
 
 } // namespace

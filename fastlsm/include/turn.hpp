@@ -82,7 +82,7 @@ template <class R> ALWAYS_INLINE void turn_eight(Matrix<R> to, Matrix<R> from)
 }
 
 #ifdef __AVX__
-/* Pairs of elements, pairs of pairs, then halves. The halves are put together on loading. */
+/* Loading joins the halves of rows i and i + 4. Then elements are interleaved, then pairs of elements. */
 template <> ALWAYS_INLINE void turn_eight(Matrix<float> to, Matrix<float> from)
 {
     __m256 a[8], b[8];

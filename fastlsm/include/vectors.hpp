@@ -1,4 +1,4 @@
-/* The instruction set that this module is compiled for, as `Isa`, and the loads and stores of a vector's part. */
+/* Chooses the struct `Isa`: the instruction set that this module is compiled for. */
 #ifndef FASTLSM_VECTORS_HPP
 #define FASTLSM_VECTORS_HPP
 

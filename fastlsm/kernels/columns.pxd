@@ -1,13 +1,13 @@
 """The walk over columns: vectors run across neighbouring rows, a tile of columns after the other.
 
-The columns of all of `outer` are counted on: column q is [q // inner, :, q % inner]. A tile is some neighbours of them.
-In scratch a row of a tile is adjacent; what it has beyond the tile's width, to a multiple of LANES, is computed in
-vain.
+A column is one softmax here, and a row is one place along the axis. Columns are numbered through all of `outer`: column
+q is [q // inner, :, q % inner]. A tile is a range of neighbouring columns. In scratch a row of a tile is adjacent.
+Beyond the tile's width it goes on to a multiple of LANES, and these columns are computed in vain.
 
-A tile that the caches keep is computed where it lies. Another is loaded to scratch, where possible while the tile
-before it is computed. One that does not fit into scratch is loaded in slabs, some of its rows at a time, once for each
-pass. A vector that lies in two cache lines takes twice as long: so scratch begins at a line, and tiles end where
-`inner` does.
+A tile that the caches keep is computed where it lies. Another tile is loaded to scratch, where possible while the tile
+before it is computed. A tile that does not fit into scratch is loaded in slabs, some of its rows at a time, once for
+each pass. A vector that lies in two cache lines takes twice as long. So scratch begins at a line, and no tile crosses
+the end of `inner` if that is at least LEAST_WIDE_RUN.
 """
 
 from cython.parallel cimport prange
@@ -15,20 +15,20 @@ from libc.math cimport INFINITY
 
 from fastlsm.kernels.convert cimport clear_unused, load_turned, store_turned
 from fastlsm.kernels.loops cimport (
-    Constants, Copy, RowsAhead, Strip, begin_rows, copy_rows, exp_columns, finish_rows, has_extreme_sum, load_elements,
-    max_columns, mend_columns, prefetch, set_maximum, store_elements, stream_copy, stream_end, sum_slab,
-    sum_where_it_lies, write_columns,
+    Constants, Copy, RowsAhead, Strip, copy_rows, exp_columns, has_extreme_sum, load_elements, max_columns,
+    mend_columns, prefetch, set_first_constants, set_last_constants, set_maximum, store_elements, stream_copy,
+    stream_end, sum_slab, sum_where_it_lies, write_columns,
 )
 from fastlsm.kernels.plan cimport Plan, columns_in_one_go, is_ready, is_turned, stage_elements
 from fastlsm.kernels.problem cimport (
-    LANES, FormTraits, Layout, Operand, Problem, blocks, is_narrow, locate, part_length, real_size, round_up, size_of,
-    traits_of, writes_from_exp,
+    LANES, Format, FormTraits, Operand, Problem, arithmetic_format, blocks, is_narrow, locate, part_length, real_size,
+    round_up, size_of, traits_of, writes_from_exp,
 )
 from fastlsm.kernels.workspace cimport Workspace
 
 cdef extern from "tuning.hpp" nogil:
     enum:
-        MANY_COLUMNS, NEAR_RUN, ROWS_AHEAD, SLAB, STAGE, WIDEST_TILE
+        MANY_CONSTANTS, NEAR_RUN, ROWS_AHEAD, SLAB, STAGE, WIDEST_TILE
 
 
 cdef struct Tile:
@@ -42,8 +42,8 @@ cdef struct Source:             # where a tile's rows of an operand, of exp, or 
 cdef struct Place:
     Tile tile
     Py_ssize_t columns          # of a row in scratch
-    Source summed               # diff_dst as the first pass reads it, and
-    Source diff_dst             # as the last one does
+    Source summed               # diff_dst as the first pass reads it
+    Source diff_dst             # diff_dst as the last pass reads it
     Source src
     Source exps
     Source out
@@ -67,15 +67,14 @@ cdef inline Strip beside(Strip strip, Py_ssize_t bytes) noexcept nogil:
 
 
 cdef inline void load_slab(const Problem* p, const Plan* plan, const Operand* op, const Tile* tile, Py_ssize_t start,
-                           Py_ssize_t height,
-                           Strip to, Workspace* w) noexcept nogil:
+                           Py_ssize_t height, Strip to, Workspace* w) noexcept nogil:
     """`height` rows of a tile, from row `start` on."""
-    cdef Py_ssize_t size = size_of(plan.layout), c = 0, i, run
+    cdef Py_ssize_t size = size_of(plan.format), c = 0, i, run
     cdef const char* at
     while c < tile.width:
         run = run_at(p, tile, c)
         at = locate_column(p, op, tile.first + c) + start * op.n
-        if is_ready(op, op.inner, plan.layout):
+        if is_ready(op, op.inner, plan.format):
             copy_rows(to.data + c * size, to.pitch, at, op.n, height, run * size, 0 if plan.wide else ROWS_AHEAD)
         elif is_turned(op, plan):
             load_turned(plan.in_double, op, at, op.inner, height, run, beside(to, c * size), w.flat)
@@ -90,12 +89,12 @@ cdef inline void load_slab(const Problem* p, const Plan* plan, const Operand* op
 
 cdef inline void store_slab(const Problem* p, const Plan* plan, const Operand* op, const Tile* tile, Py_ssize_t start,
                             Py_ssize_t height, Strip x, Workspace* w) noexcept nogil:
-    cdef Py_ssize_t size = size_of(plan.layout), c = 0, i, run
+    cdef Py_ssize_t size = size_of(plan.format), c = 0, i, run
     cdef char* at
     while c < tile.width:
         run = run_at(p, tile, c)
         at = locate_column(p, op, tile.first + c) + start * op.n
-        if is_ready(op, op.inner, plan.layout):
+        if is_ready(op, op.inner, plan.format):
             if op.far:
                 for i in range(height):
                     stream_copy(at + i * op.n, x.data + i * x.pitch + c * size, run * size)
@@ -134,17 +133,20 @@ cdef enum:
 
 
 cdef inline char* stage_of(const Plan* plan, int operand, Py_ssize_t half, Workspace* w) noexcept nogil:
-    """Where a tile of an operand is loaded to: in whole or, two in turns, to halves. 16-bit ones leave room for exp."""
-    cdef Py_ssize_t size = STAGE // 2 if is_narrow(plan.layout) else STAGE
+    """Where a tile of an operand is loaded. If the next tile is loaded meanwhile, the two use alternate halves.
+
+    16-bit operands take half of the place; exp has the rest.
+    """
+    cdef Py_ssize_t size = STAGE // 2 if is_narrow(plan.format) else STAGE
     return <char*> (w.stage + operand * size + half * (size // 2))
 
 
 cdef inline Place find_place(const Problem* p, const Plan* plan, const Tile* tile, bint is_loaded, Py_ssize_t half,
                              Workspace* w) noexcept nogil:
-    """An operand is read where it lies if it is read once, is near, or does not fit into scratch."""
+    """An operand that is ready is read where it lies if it is read once, is near, or does not fit into scratch."""
     cdef Place at
     cdef FormTraits traits = traits_of(p.form)
-    cdef Py_ssize_t columns = round_up(tile.width, LANES), pitch = columns * size_of(plan.layout)
+    cdef Py_ssize_t columns = round_up(tile.width, LANES), pitch = columns * size_of(plan.format)
     cdef bint whole = p.n * columns <= stage_elements(plan.in_double)
     cdef bint near = plan.near and columns <= NEAR_RUN and (whole or not traits.needs_exp)
     cdef bint in_one_run = tile.first % p.inner + tile.width <= p.inner
@@ -156,44 +158,41 @@ cdef inline Place find_place(const Problem* p, const Plan* plan, const Tile* til
     at.summed = Source(Strip(stage_of(plan, OF_DIFF_DST, half, w), pitch), False, whole)
     at.diff_dst = at.summed
     at.src = Source(Strip(stage_of(plan, OF_SRC, half, w), pitch), False, whole)
-    # exp takes the place of src, or, where it is not kept, of diff_dst, which is loaded anew for the last pass. 16-bit
-    # operands have
-    # left it a place of its own.
+    # 16-bit operands leave exp a place of its own. Otherwise exp overwrites src if all of exp is kept, and else
+    # diff_dst, which the last pass loads again.
     at.exps = Source(Strip(<char*> w.stage, exp_pitch), False, at.keeps_exp)
-    if is_narrow(plan.layout):
+    if is_narrow(plan.format):
         at.exps.strip.data = <char*> (w.stage + STAGE)
     elif at.keeps_exp:
         at.exps.strip.data = at.src.strip.data
     at.out = Source(Strip(<char*> w.result, pitch), False, False)
     if in_one_run:
-        if traits.has_gradient and (near or not whole) and is_ready(&p.diff_dst, p.diff_dst.inner, plan.layout):
+        if traits.has_gradient and (near or not whole) and is_ready(&p.diff_dst, p.diff_dst.inner, plan.format):
             at.diff_dst = lying(p, &p.diff_dst, tile)
             if near:
                 at.summed = at.diff_dst
-        if is_ready(&p.src, p.src.inner, plan.layout) and (
+        if is_ready(&p.src, p.src.inner, plan.format) and (
             not traits.needs_exp or (near or not whole) and tile.width == columns
         ):
             at.src = lying(p, &p.src, tile)
-        if is_ready(&p.out, p.out.inner, plan.layout) and not p.out.far:
+        if is_ready(&p.out, p.out.inner, plan.format) and not p.out.far:
             if not (at.src.lies and p.out.data == p.src.data or at.diff_dst.lies and p.out.data == p.diff_dst.data):
                 at.out = lying(p, &p.out, tile)
     return at
 
 
 cdef inline void fetch(const Problem* p, const Plan* plan, const Operand* op, const Place* at, const Source* to,
-                       Py_ssize_t slab,
-                       Py_ssize_t height, Workspace* w) noexcept nogil:
+                       Py_ssize_t slab, Py_ssize_t height, Workspace* w) noexcept nogil:
     """Load rows of a tile unless they are read where they lie."""
     if not to.lies:
         load_slab(p, plan, op, &at.tile, slab, height, rows_of(to, slab), w)
 
 
 cdef inline void fetch_first(const Problem* p, const Plan* plan, const Operand* op, const Place* at, const Source* to,
-                             Py_ssize_t slab,
-                             Py_ssize_t height, Workspace* w) noexcept nogil:
-    """The same for the first time, when they may be loaded already."""
+                             Py_ssize_t slab, Py_ssize_t height, Workspace* w) noexcept nogil:
+    """The same for the first time, when the rows may be loaded already."""
     if at.is_loaded and not to.lies:
-        clear_unused(rows_of(to, slab), height, at.tile.width * size_of(plan.layout))
+        clear_unused(rows_of(to, slab), height, at.tile.width * size_of(plan.format))
     else:
         fetch(p, plan, op, at, to, slab, height, w)
 
@@ -205,6 +204,7 @@ cdef inline void reduce_tile(const Problem* p, const Plan* plan, const Place* at
     """First pass: the sum of diff_dst and the maximum of src."""
     cdef FormTraits traits = traits_of(p.form)
     cdef bint sums = traits.has_gradient and not at.summed.lies
+    # Tiles of double are half as wide, so that both sets of lanes fit. float has one set.
     cdef double* lanes_lo = w.lanes + LANES * WIDEST_TILE // 2
     cdef Py_ssize_t j = 0, c, height
     cdef Strip x
@@ -214,26 +214,25 @@ cdef inline void reduce_tile(const Problem* p, const Plan* plan, const Place* at
             set_maximum(plan.in_double, constants, c, -INFINITY)
     if traits.has_gradient and not sums:
         sum_where_it_lies(
-            plan.layout, at.summed.strip.data, at.summed.strip.pitch, p.n, at.tile.width, at.columns, w.lanes, lanes_lo,
+            plan.format, at.summed.strip.data, at.summed.strip.pitch, p.n, at.tile.width, at.columns, w.lanes, lanes_lo,
             constants.diff_dst_hi, constants.diff_dst_lo)
     while j < p.n and not p.stopped:
         height = slab_height(p, plan, j, at.columns)
         if sums:
             fetch_first(p, plan, &p.diff_dst, at, &at.summed, j, height, w)
             x = rows_of(&at.summed, j)
-            sum_slab(plan.layout, x.data, x.pitch, p.n, j, height, at.columns, w.lanes, lanes_lo, constants.diff_dst_hi,
+            sum_slab(plan.format, x.data, x.pitch, p.n, j, height, at.columns, w.lanes, lanes_lo, constants.diff_dst_hi,
                      constants.diff_dst_lo)
         if traits.needs_exp:
             fetch_first(p, plan, &p.src, at, &at.src, j, height, w)
-            max_columns(plan.layout, rows_of(&at.src, j), height, at.columns, constants)
+            max_columns(plan.format, rows_of(&at.src, j), height, at.columns, constants)
         j += height
 
 
 cdef inline void exp_tile(const Problem* p, const Plan* plan, const Place* at, const Copy* next,
-                          const Constants& constants,
-                          Workspace* w) noexcept nogil:
+                          const Constants& constants, Workspace* w) noexcept nogil:
     """Second pass: exp and its sum."""
-    cdef Layout arithmetic = Layout.F64 if plan.in_double else Layout.F32
+    cdef Format arithmetic = arithmetic_format(plan.in_double)
     cdef Py_ssize_t j = 0, c, height
     cdef Strip e
     for c in range(at.columns):
@@ -243,7 +242,7 @@ cdef inline void exp_tile(const Problem* p, const Plan* plan, const Place* at, c
         if not at.src.whole:
             fetch(p, plan, &p.src, at, &at.src, j, height, w)
         e = rows_of(&at.exps, j)
-        exp_columns(plan.layout, traits_of(p.form).apart, e, rows_of(&at.src, j), height, at.columns, constants,
+        exp_columns(plan.format, traits_of(p.form).apart, e, rows_of(&at.src, j), height, at.columns, constants,
                     next, j)
         sum_slab(arithmetic, e.data, e.pitch, p.n, j, height, at.columns, w.lanes, w.lanes + LANES * WIDEST_TILE // 2,
                  constants.exps_hi, constants.exps_lo)
@@ -269,20 +268,19 @@ cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at,
         if traits.has_gradient and not at.diff_dst.whole:
             fetch(p, plan, &p.diff_dst, at, &at.diff_dst, j, height, w)
         y, g, x = rows_of(&at.out, j), rows_of(&at.diff_dst, j), rows_of(from_source, j)
-        if write_columns(p.form, plan.layout, y, g, x, at.keeps_exp, ahead, height, columns, constants, next,
+        if write_columns(p.form, plan.format, y, g, x, at.keeps_exp, ahead, height, columns, constants, next,
                          j) or extreme:
-            mend_columns(plan.layout, y, g, x, height, columns, constants)
+            mend_columns(plan.format, y, g, x, height, columns, constants)
         if not at.out.lies:
             store_slab(p, plan, &p.out, &at.tile, j, height, at.out.strip, w)
         j += height
     stream_end()
 
 
-cdef inline const Copy* load_meanwhile(Copy* copy, const Problem* p, const Plan* plan, const Operand* op,
-                                       const Tile* next,
-                                       char* to) noexcept nogil:
-    """How to load a tile while another is computed; NULL if there is none."""
-    cdef Py_ssize_t size = size_of(plan.layout)
+cdef inline const Copy* describe_copy(Copy* copy, const Problem* p, const Plan* plan, const Operand* op,
+                                      const Tile* next, char* to) noexcept nogil:
+    """How to load the next tile while another is computed; NULL if there is no next tile."""
+    cdef Py_ssize_t size = size_of(plan.format)
     if next.width == 0:
         return NULL
     copy.source = locate_column(p, op, next.first)
@@ -294,8 +292,7 @@ cdef inline const Copy* load_meanwhile(Copy* copy, const Problem* p, const Plan*
 
 
 cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, bint is_loaded, const Tile* next,
-                          Py_ssize_t half,
-                          Workspace* w) noexcept nogil:
+                          Py_ssize_t half, Workspace* w) noexcept nogil:
     """A tile's columns, each from its first element to its last.
 
     It may be loaded already, to one half of the stage; meanwhile the next, if any, is loaded to the other.
@@ -306,16 +303,16 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
     cdef Copy copy
     cdef const Copy* meanwhile
     reduce_tile(p, plan, &at, constants, w)
-    begin_rows(plan.in_double, p.form, constants, at.columns, p.n)
+    set_first_constants(plan.in_double, p.form, constants, at.columns, p.n)
     if traits_of(p.form).needs_exp:
-        meanwhile = load_meanwhile(&copy, p, plan, &p.src, next, stage_of(plan, OF_SRC, 1 - half, w))
+        meanwhile = describe_copy(&copy, p, plan, &p.src, next, stage_of(plan, OF_SRC, 1 - half, w))
         exp_tile(p, plan, &at, meanwhile, constants, w)
-        finish_rows(plan.in_double, p.form, constants, at.columns)
+        set_last_constants(plan.in_double, p.form, constants, at.columns)
     else:
         extreme = has_extreme_sum(plan.in_double, constants, at.columns)
     meanwhile = NULL
     if traits_of(p.form).has_gradient:
-        meanwhile = load_meanwhile(&copy, p, plan, &p.diff_dst, next, stage_of(plan, OF_DIFF_DST, 1 - half, w))
+        meanwhile = describe_copy(&copy, p, plan, &p.diff_dst, next, stage_of(plan, OF_DIFF_DST, 1 - half, w))
     write_tile(p, plan, &at, extreme, meanwhile, constants, w)
 
 
@@ -330,13 +327,13 @@ cdef inline void share_of_tiles(const Problem* p, const Plan* plan, Py_ssize_t s
     """The tiles of one thread. The next is loaded while one is computed, if it lies as it will be in scratch."""
     cdef FormTraits traits = traits_of(p.form)
     cdef Py_ssize_t row = plan.together * real_size(plan.in_double), half = 0, i
-    cdef bint loads_next = row >= MANY_COLUMNS and 2 * p.n * plan.together <= stage_elements(plan.in_double)
+    cdef bint loads_next = row >= MANY_CONSTANTS and 2 * p.n * plan.together <= stage_elements(plan.in_double)
     cdef bint is_loaded = False
     cdef Tile tile, next
     if traits.has_gradient:
-        loads_next &= is_ready(&p.diff_dst, p.diff_dst.inner, plan.layout)
+        loads_next &= is_ready(&p.diff_dst, p.diff_dst.inner, plan.format)
     if traits.needs_exp:
-        loads_next &= is_ready(&p.src, p.src.inner, plan.layout)
+        loads_next &= is_ready(&p.src, p.src.inner, plan.format)
     for i in range(start, stop):
         next = Tile(0, 0)
         if loads_next and i + 1 < stop:

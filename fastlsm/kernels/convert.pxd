@@ -1,14 +1,14 @@
-"""Blocks of operands to scratch and back: rows of short runs, turned where the axis is the nearest in memory."""
+"""Rows to scratch as columns, and columns back to rows. Their dtype is converted on the way."""
 
 from libc.string cimport memset
 
 from fastlsm.kernels.loops cimport Strip, load_elements, store_block, turn
-from fastlsm.kernels.problem cimport Layout, Operand, layout_of, real_size
+from fastlsm.kernels.problem cimport Operand, arithmetic_format, format_of, real_size
 
 
 cdef inline bint is_native(bint in_double, const Operand* op) noexcept nogil:
     """Whether an operand's elements are of the arithmetic's type."""
-    return layout_of(op.dtype) == (Layout.F64 if in_double else Layout.F32)
+    return format_of(op.dtype) == arithmetic_format(in_double)
 
 
 cdef inline void clear_unused(Strip to, Py_ssize_t rows, Py_ssize_t bytes) noexcept nogil:
@@ -19,9 +19,8 @@ cdef inline void clear_unused(Strip to, Py_ssize_t rows, Py_ssize_t bytes) noexc
             memset(to.data + i * to.pitch + bytes, 0, to.pitch - bytes)
 
 
-cdef inline void load_turned(bint in_double, const Operand* op, const char* at, Py_ssize_t row_pitch,
-                             Py_ssize_t height, Py_ssize_t width,
-                             Strip to, double* flat) noexcept nogil:
+cdef inline void load_turned(bint in_double, const Operand* op, const char* at, Py_ssize_t row_pitch, Py_ssize_t height,
+                             Py_ssize_t width, Strip to, double* flat) noexcept nogil:
     """`height` elements of each of `width` rows, as `width` columns. Rows are `row_pitch` bytes apart."""
     cdef Py_ssize_t size = real_size(in_double), c
     if op.n == op.itemsize and is_native(in_double, op):

@@ -7,13 +7,14 @@ from libc.math cimport INFINITY
 
 from fastlsm.kernels.convert cimport load_turned
 from fastlsm.kernels.loops cimport (
-    Constants, RowsAhead, Stream, Strip, begin_rows, exp_columns, finish_rows, has_extreme_sum, max_columns, prefetch,
-    set_dst_factors, set_maximum, store_block, stream_copy, sum_columns, turn, write_columns, write_flat,
+    Constants, RowsAhead, Stream, Strip, exp_columns, has_extreme_sum, max_columns, prefetch, set_dst_factors,
+    set_first_constants, set_last_constants, set_maximum, store_block, stream_copy, sum_columns, turn, write_columns,
+    write_flat,
 )
 from fastlsm.kernels.plan cimport Plan
 from fastlsm.kernels.problem cimport (
-    LANES, FormTraits, Layout, Operand, Problem, is_over_itself, locate, real_size, round_up, traits_of,
-    writes_from_exp,
+    LANES, Format, FormTraits, Operand, Problem, arithmetic_format, locate, real_size, round_up, traits_of,
+    writes_from_exp, writes_over_operand,
 )
 from fastlsm.kernels.workspace cimport Workspace
 from libc.string cimport memcpy
@@ -28,14 +29,14 @@ cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first
     """Compute `count` adjacent rows. False: it is not done, for a sum or a dst is beyond the dst form's step."""
     cdef FormTraits traits = traits_of(p.form)
     cdef Constants constants = w.constants.constants()
-    cdef Layout arithmetic = Layout.F64 if plan.in_double else Layout.F32
+    cdef Format arithmetic = arithmetic_format(plan.in_double)
     cdef Py_ssize_t n = p.n, columns = round_up(count, LANES), c
     cdef Py_ssize_t pitch = columns * real_size(plan.in_double)
     cdef Strip gs = Strip(<char*> w.stage, pitch), xs = Strip(<char*> (w.stage + STAGE), pitch)
     cdef const char* g = locate(p, &p.diff_dst, first)
     cdef const char* x = locate(p, &p.src, first)
     cdef char* out = locate(p, &p.out, first)
-    cdef bint through_result = is_over_itself(p) or writes_from_exp(p.form)
+    cdef bint through_result = writes_over_operand(p) or writes_from_exp(p.form)
     cdef char* y = <char*> w.result if through_result else out
     if through_result:
         stream = NULL
@@ -52,16 +53,16 @@ cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first
             set_maximum(plan.in_double, constants, c, -INFINITY)
             constants.ties[c] = 0
         max_columns(arithmetic, xs, n, columns, constants)
-        begin_rows(plan.in_double, p.form, constants, columns, n)
+        set_first_constants(plan.in_double, p.form, constants, columns, n)
         exp_columns(arithmetic, traits.apart, xs, xs, n, columns, constants, NULL, 0)
         sum_columns(arithmetic, xs.data, pitch, n, columns, constants.exps_hi, constants.exps_lo)
-        finish_rows(plan.in_double, p.form, constants, columns)
+        set_last_constants(plan.in_double, p.form, constants, columns)
     if writes_from_exp(p.form):
         write_turned(p, plan, g, x, y, count, gs, xs, constants, w)
     else:
         if stream != NULL:
             stream.seek(y)
-        if write_flat(p.form, plan.layout, y, g, x, count, n, constants, w.pattern, plan.ahead, stream):
+        if write_flat(p.form, plan.format, y, g, x, count, n, constants, w.pattern, plan.ahead, stream):
             if stream != NULL:
                 stream.close()
             return False
@@ -73,16 +74,15 @@ cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first
 
 
 cdef inline void turn_rows(const Problem* p, const Plan* plan, const Operand* op, const char* at, Py_ssize_t count,
-                           Strip to,
-                           Workspace* w) noexcept nogil:
+                           Strip to, Workspace* w) noexcept nogil:
     load_turned(plan.in_double, op, at, p.n * op.itemsize, p.n, count, to, w.flat)
 
 
 cdef inline void write_turned(const Problem* p, const Plan* plan, const char* g, const char* x, char* y,
-                              Py_ssize_t count, Strip gs,
-                              Strip exps, const Constants& constants, Workspace* w) noexcept nogil:
+                              Py_ssize_t count, Strip gs, Strip exps, const Constants& constants,
+                              Workspace* w) noexcept nogil:
     """The last step on columns, which are then turned back to rows."""
-    cdef Layout arithmetic = Layout.F64 if plan.in_double else Layout.F32
+    cdef Format arithmetic = arithmetic_format(plan.in_double)
     cdef Py_ssize_t n = p.n, bytes = count * p.out.itemsize, size = real_size(plan.in_double), j
     cdef RowsAhead no_rows = RowsAhead(0, 0)
     for j in range(n):
@@ -92,7 +92,7 @@ cdef inline void write_turned(const Problem* p, const Plan* plan, const char* g,
         write_columns(
             p.form, arithmetic, Strip(gs.data + j * gs.pitch, 0), Strip(gs.data + j * gs.pitch, 0),
             Strip(exps.data + j * exps.pitch, 0), True, no_rows, 1, gs.pitch // size, constants, NULL, 0)
-    if plan.layout == arithmetic:
+    if plan.format == arithmetic:
         turn(plan.in_double, y, n * size, gs.data, gs.pitch, n, count)
     else:
         turn(plan.in_double, <char*> w.flat, n * size, gs.data, gs.pitch, n, count)

@@ -1,6 +1,6 @@
 """The loops over elements, as the headers in include/ have them: each is declared once, for all element types."""
 
-from fastlsm.kernels.problem cimport DType, Form, Layout
+from fastlsm.kernels.problem cimport DType, Form, Format
 
 cdef extern from "real.hpp" nogil:
     struct Sum:
@@ -50,9 +50,9 @@ cdef extern from "turn.hpp" nogil:
 cdef extern from "row_constants.hpp" nogil:
     void set_maximum(bint in_double, const Constants& constants, Py_ssize_t row, double value) noexcept
     double maximum_of(bint in_double, const Constants& constants, Py_ssize_t row) noexcept
-    void begin_rows(
+    void set_first_constants(
         bint in_double, Form form, const Constants& constants, Py_ssize_t count, Py_ssize_t n) noexcept
-    void finish_rows(bint in_double, Form form, const Constants& constants, Py_ssize_t count) noexcept
+    void set_last_constants(bint in_double, Form form, const Constants& constants, Py_ssize_t count) noexcept
     bint has_extreme_sum(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
 
 cdef extern from "rows.hpp" nogil:
@@ -66,29 +66,29 @@ cdef extern from "rows.hpp" nogil:
         double* diff_dst_hi
         double* diff_dst_lo
         LaneSums* carry
-    void sum_rows(Layout layout, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi, double* lo,
+    void sum_rows(Format format, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead, double* hi, double* lo,
                   LaneSums* carry) noexcept
     void max_rows(
-        Layout layout, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead, const Constants& constants) noexcept
-    void exp_rows(Layout layout, bint apart, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead,
+        Format format, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead, const Constants& constants) noexcept
+    void exp_rows(Format format, bint apart, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead,
                   const Constants& constants, LaneSums* carry, const Next& next) noexcept
-    bint write_rows(Form form, Layout layout, Strip y, Strip g, Strip x, bint is_exp, Py_ssize_t rows, Py_ssize_t n,
+    bint write_rows(Form form, Format format, Strip y, Strip g, Strip x, bint is_exp, Py_ssize_t rows, Py_ssize_t n,
                     bint ahead, Stream* stream, const Constants& constants, const Next& next) noexcept
-    void mend_rows(Layout layout, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n,
+    void mend_rows(Format format, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n,
                    const Constants& constants) noexcept
 
 cdef extern from "flat_rows.hpp" nogil:
     void set_pattern(bint in_double, void* pattern, Py_ssize_t n) noexcept
     void set_dst_factors(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
-    bint write_flat(Form form, Layout layout, char* y, const char* g, const char* x, Py_ssize_t rows, Py_ssize_t n,
+    bint write_flat(Form form, Format format, char* y, const char* g, const char* x, Py_ssize_t rows, Py_ssize_t n,
                     const Constants& constants, const void* pattern, bint ahead, Stream* stream) noexcept
 
 cdef extern from "column_sums.hpp" nogil:
-    void sum_columns(Layout layout, const char* x, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t columns, double* hi,
+    void sum_columns(Format format, const char* x, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t columns, double* hi,
                      double* lo) noexcept
-    void sum_slab(Layout layout, const char* x, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t start, Py_ssize_t height,
+    void sum_slab(Format format, const char* x, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t start, Py_ssize_t height,
                   Py_ssize_t columns, double* lanes_hi, double* lanes_lo, double* hi, double* lo) noexcept
-    void sum_where_it_lies(Layout layout, const char* x, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t width,
+    void sum_where_it_lies(Format format, const char* x, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t width,
                            Py_ssize_t columns, double* lanes_hi, double* lanes_lo, double* hi, double* lo) noexcept
 
 cdef extern from "columns.hpp" nogil:
@@ -101,15 +101,15 @@ cdef extern from "columns.hpp" nogil:
     struct RowsAhead:
         Py_ssize_t result
         Py_ssize_t src
-    void max_columns(Layout layout, Strip x, Py_ssize_t rows, Py_ssize_t n, const Constants& constants) noexcept
-    void exp_columns(Layout layout, bint apart, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n,
+    void max_columns(Format format, Strip x, Py_ssize_t rows, Py_ssize_t n, const Constants& constants) noexcept
+    void exp_columns(Format format, bint apart, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n,
                      const Constants& constants, const Copy* next, Py_ssize_t next_row) noexcept
-    bint write_columns(Form form, Layout layout, Strip y, Strip g, Strip x, bint is_exp, RowsAhead ahead,
+    bint write_columns(Form form, Format format, Strip y, Strip g, Strip x, bint is_exp, RowsAhead ahead,
                        Py_ssize_t rows, Py_ssize_t n, const Constants& constants, const Copy* next,
                        Py_ssize_t next_row) noexcept
-    void mend_columns(Layout layout, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n,
+    void mend_columns(Format format, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n,
                       const Constants& constants) noexcept
 
 cdef extern from "openmp.h" nogil:
-    int openmp_team(int wanted) noexcept
+    int openmp_team() noexcept
     void openmp_barrier() noexcept

@@ -1,12 +1,13 @@
 """The plan: from a problem to which walk computes it, how wide its tiles are, and how many rows go together.
 
-A pure function: it reads the problem and changes nothing. `python tests/plans.py` prints the plans of a grid of shapes.
+`plan_for` only reads the problem; `arrange` then orders the problem's axes as the plan says. `python tests/plans.py`
+prints the plans of a grid of shapes.
 """
 
 from fastlsm.kernels.layout cimport distance
 from fastlsm.kernels.problem cimport (
-    LANES, DType, Form, Layout, Operand, Problem, blocks, has_quick_ends, is_narrow, layout_of, part_length, round_up,
-    traits_of,
+    LANES, DType, Form, Format, Operand, Problem, arithmetic_format, blocks, format_of, has_quick_ends, is_narrow,
+    part_length, round_up, traits_of,
 )
 
 cdef extern from "vectors.hpp" nogil:
@@ -16,10 +17,9 @@ cdef extern from "vectors.hpp" nogil:
 
 cdef extern from "tuning.hpp" nogil:
     enum:
-        AHEAD_FROM, FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW
-        LEAST_DST_ROW_READ_AHEAD, LEAST_FLAT_RUN, LEAST_NEAR, LEAST_PAIRED_ROW, LEAST_READ_AHEAD, MOST_TOGETHER, NARROW
-        NEAR_RUN, NEAR_TILE, SLAB, STAGE, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDE
-        WIDEST_TILE
+        AHEAD_FROM, FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW, LEAST_DST_ROW_READ_AHEAD,
+        LEAST_FLAT_RUN, LEAST_NEAR, LEAST_PAIRED_ROW, LEAST_READ_AHEAD, LEAST_WIDE_RUN, MOST_TOGETHER, NARROWEST_TILE,
+        NEAR_RUN, NEAR_TILE, SLAB, STAGE, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TILE
 
 
 cdef enum class Walk:
@@ -31,8 +31,8 @@ cdef enum class Walk:
 cdef struct Plan:
     Walk walk
     bint in_double              # the arithmetic
-    Layout layout               # how the loops read elements: of the operands where they lie, else of scratch
-    Layout row_layout           # the same along rows
+    Format format               # how the loops read elements: of the operands where they lie, else of scratch
+    Format row_format           # the same along rows
     Py_ssize_t count            # rows or columns
     Py_ssize_t together         # rows that go together, or columns of a tile
     int threads
@@ -43,9 +43,9 @@ cdef struct Plan:
     bint wide                   # tiles come from afar in long runs, in which processors read ahead themselves
 
 
-cdef inline bint is_ready(const Operand* op, Py_ssize_t stride, Layout layout) noexcept nogil:
+cdef inline bint is_ready(const Operand* op, Py_ssize_t stride, Format format) noexcept nogil:
     """Whether the loops can compute on an operand where it lies, along the axis of that stride."""
-    return stride == op.itemsize and layout_of(op.dtype) == layout
+    return stride == op.itemsize and format_of(op.dtype) == format
 
 
 cdef inline Py_ssize_t stage_elements(bint in_double) noexcept nogil:
@@ -55,18 +55,18 @@ cdef inline Py_ssize_t stage_elements(bint in_double) noexcept nogil:
 
 cdef inline Py_ssize_t columns_in_one_go(Py_ssize_t inner, Py_ssize_t count) noexcept nogil:
     """How many columns are cut into tiles together. A tile within `inner` is read and written where it lies."""
-    return inner if inner >= WIDE else count
+    return inner if inner >= LEAST_WIDE_RUN else count
 
 
-cdef inline Layout common_layout(const Problem* p, Layout arithmetic, bint adjacent) noexcept nogil:
+cdef inline Format common_format(const Problem* p, Format arithmetic, bint adjacent) noexcept nogil:
     """The layout of all operands if they are adjacent and of one dtype, else the arithmetic's."""
     cdef bint alike = p.diff_dst.dtype == p.out.dtype and p.src.dtype == p.out.dtype
-    return layout_of(p.out.dtype) if alike and adjacent else arithmetic
+    return format_of(p.out.dtype) if alike and adjacent else arithmetic
 
 
 cdef inline Py_ssize_t longest_turned_row(const Problem* p, const Plan* plan, bint ready) noexcept nogil:
     """Rows up to this length are computed as columns, turned on loading and on storing."""
-    cdef bint quick_end = has_quick_ends(plan.layout) or HAS_MASKS and p.n % LANES == 0
+    cdef bint quick_end = has_quick_ends(plan.format) or HAS_MASKS and p.n % LANES == 0
     cdef Py_ssize_t longest
     if not ready:
         return TURNED_ROW
@@ -75,7 +75,7 @@ cdef inline Py_ssize_t longest_turned_row(const Problem* p, const Plan* plan, bi
     longest = TURNED_ROW if traits_of(p.form).needs_exp and not quick_end else FLAT_ROW
     if plan.in_double:
         return longest // 2
-    return longest - longest // 4 if is_narrow(plan.layout) else longest
+    return longest - longest // 4 if is_narrow(plan.format) else longest
 
 
 cdef inline bint is_flat(const Problem* p, const Plan* plan, bint ready) noexcept nogil:
@@ -94,20 +94,20 @@ cdef inline bint is_flat(const Problem* p, const Plan* plan, bint ready) noexcep
 
 
 cdef inline bint is_along(const Operand* op) noexcept nogil:
-    """Whether an operand's elements along the axis are nearer to each other than along `inner`."""
+    """Whether an operand's elements along the axis are not farther apart than along `inner`."""
     return op.n == op.itemsize or distance(op.n) <= distance(op.inner)
 
 
 cdef inline bint reads_next(const Problem* p, const Plan* plan, bint ready) noexcept nogil:
-    """Whether a row is reduced while the one before it is computed, or memory and arithmetic would wait for each other.
+    """Whether a row is reduced while the row before it is computed, so that memory and arithmetic overlap.
 
-    With 16-bit elements, or near ones of the dst form, there is little to wait for.
+    Rows of 16-bit elements wait little for memory: of them only the dst form's are.
     """
     if p.n > KEPT_ROW:                      # such rows are not loaded as a whole
-        return not is_narrow(plan.layout)
+        return not is_narrow(plan.format)
     if not traits_of(p.form).needs_exp:
         return plan.ahead and p.n >= LEAST_DST_ROW_READ_AHEAD
-    return ready and not is_narrow(plan.layout) and p.n * p.src.itemsize >= LEAST_READ_AHEAD
+    return ready and not is_narrow(plan.format) and p.n * p.src.itemsize >= LEAST_READ_AHEAD
 
 
 cdef inline Py_ssize_t inner_stride(const Operand* op, const Plan* plan) noexcept nogil:
@@ -122,25 +122,26 @@ cdef inline bint is_turned(const Operand* op, const Plan* plan) noexcept nogil:
 cdef inline bint is_ready_along_inner(const Problem* p, const Plan* plan) noexcept nogil:
     """Whether rows of a tile can be computed where they lie."""
     return (
-        is_ready(&p.diff_dst, inner_stride(&p.diff_dst, plan), plan.layout)
-        and is_ready(&p.src, inner_stride(&p.src, plan), plan.layout)
+        is_ready(&p.diff_dst, inner_stride(&p.diff_dst, plan), plan.format)
+        and is_ready(&p.src, inner_stride(&p.src, plan), plan.format)
     )
 
 
 cdef inline Py_ssize_t tile_width(const Problem* p, const Plan* plan, Py_ssize_t inner) noexcept nogil:
-    """Columns of a tile: as many as keep it in the caches, and enough tiles for all threads."""
+    """The columns of a tile: the caches keep as many, and each thread gets a tile."""
     cdef Py_ssize_t n = p.n, in_one_go = columns_in_one_go(inner, plan.count), room = stage_elements(plan.in_double)
     cdef Py_ssize_t widest = (WIDEST_TILE // 2 if plan.in_double else WIDEST_TILE) if plan.wide else NEAR_TILE
-    cdef Py_ssize_t most = min(max((room if plan.wide else SLAB) // n, <Py_ssize_t> NARROW), widest) // LANES * LANES
+    cdef Py_ssize_t most = min(max((room if plan.wide else SLAB) // n, <Py_ssize_t> NARROWEST_TILE),
+                               widest) // LANES * LANES
     cdef bint in_place = p.form != Form.BACKWARD_SRC and (p.form != Form.LOG_SOFTMAX or inner % LANES == 0)
     cdef Py_ssize_t sets, share, tiles
     if plan.near and not traits_of(p.form).needs_exp:       # it needs no scratch but the lanes
-        most = NEAR_RUN if inner <= NEAR_RUN else NARROW
+        most = NEAR_RUN if inner <= NEAR_RUN else NARROWEST_TILE
     elif plan.wide and inner <= widest and n * inner > room and in_place and is_ready_along_inner(p, plan):
         most = widest                       # all of inner: a tile is one run of memory, and is read as that
     elif room < n * most <= 2 * room:       # half as wide, a tile need not be loaded twice
         most //= 2
-    elif n * most > room:                   # it must be, and then long runs are worth more than the cache
+    elif n * most > room:                   # it is loaded twice, and then long runs are worth more than the cache
         most = widest
     sets = min(plan.count // in_one_go, <Py_ssize_t> plan.threads)
     share = blocks(plan.threads, sets)
@@ -154,7 +155,7 @@ cdef inline void plan_flat_rows(const Problem* p, Plan* plan) noexcept nogil:
     plan.together = round_up(plan.together, LANES)
 
 
-cdef inline void plan_columns(const Problem* p, Plan* plan, Layout arithmetic) noexcept nogil:
+cdef inline void plan_columns(const Problem* p, Plan* plan, Format arithmetic) noexcept nogil:
     cdef Py_ssize_t inner
     cdef bint turned, adjacent
     plan.walk = Walk.COLUMNS
@@ -166,19 +167,19 @@ cdef inline void plan_columns(const Problem* p, Plan* plan, Layout arithmetic) n
         and inner_stride(&p.src, plan) == p.src.itemsize
         and inner_stride(&p.out, plan) == p.out.itemsize
     )
-    plan.layout = plan.row_layout = common_layout(p, arithmetic, adjacent and not turned)
-    plan.wide = p.out.far and inner >= WIDE and not turned
-    # Shorter columns are sooner copied.
+    plan.format = plan.row_format = common_format(p, arithmetic, adjacent and not turned)
+    plan.wide = p.out.far and inner >= LEAST_WIDE_RUN and not turned
+    # Shorter columns are cheaper to copy to scratch.
     plan.near = not plan.wide and not plan.in_double and LEAST_NEAR <= p.n <= part_length(p.n)
     plan.near &= is_ready_along_inner(p, plan)
     plan.together = tile_width(p, plan, inner)
 
 
 cdef inline void plan_rows(const Problem* p, Plan* plan, bint ready) noexcept nogil:
-    cdef Py_ssize_t longest = TOGETHER_ELEMENTS // 2 if is_narrow(plan.layout) else TOGETHER_ELEMENTS // 4
+    cdef Py_ssize_t longest = TOGETHER_ELEMENTS // 2 if is_narrow(plan.format) else TOGETHER_ELEMENTS // 4
     plan.reads_next = reads_next(p, plan, ready)
-    if plan.layout == Layout.BF16 and p.n >= LEAST_PAIRED_ROW:
-        plan.row_layout = Layout.BF16_IN_PAIRS
+    if plan.format == Format.BF16 and p.n >= LEAST_PAIRED_ROW:
+        plan.row_format = Format.BF16_IN_PAIRS
     if ready and p.n <= longest:
         plan.together = (TOGETHER_ELEMENTS // 2 if plan.in_double else TOGETHER_ELEMENTS) // p.n
         plan.together = min(plan.together, min(<Py_ssize_t> MOST_TOGETHER, blocks(plan.count, plan.threads)))
@@ -186,16 +187,17 @@ cdef inline void plan_rows(const Problem* p, Plan* plan, bint ready) noexcept no
 
 
 cdef inline Plan plan_for(const Problem* p, int threads) noexcept nogil:
+    """The plan: here is decided between rows and columns."""
     cdef Plan plan
-    cdef Layout arithmetic
+    cdef Format arithmetic
     cdef bint adjacent, ready, along
     cdef int d
     plan.in_double = DType.FLOAT64 in (p.diff_dst.dtype, p.src.dtype, p.out.dtype)
-    arithmetic = Layout.F64 if plan.in_double else Layout.F32
+    arithmetic = arithmetic_format(plan.in_double)
     adjacent = p.diff_dst.n == p.diff_dst.itemsize and p.src.n == p.src.itemsize and p.out.n == p.out.itemsize
     along = is_along(&p.diff_dst) and is_along(&p.src) and is_along(&p.out)
     ready = adjacent and p.diff_dst.dtype == p.out.dtype and p.src.dtype == p.out.dtype
-    plan.layout = plan.row_layout = common_layout(p, arithmetic, adjacent)
+    plan.format = plan.row_format = common_format(p, arithmetic, adjacent)
     plan.threads = threads
     plan.count = p.outer * p.inner
     for d in range(p.ndim):

@@ -7,19 +7,20 @@ cdef extern from "item.hpp" nogil:
         BFLOAT16
         FLOAT16
 
-    enum class Layout:
+    enum class Format:
         F32
         F64
         BF16
         BF16_IN_PAIRS
         F16
 
-    Layout layout_of(DType dtype) noexcept
-    Py_ssize_t size_of(Layout layout) noexcept
+    Format format_of(DType dtype) noexcept
+    Format arithmetic_format(bint in_double) noexcept
+    Py_ssize_t size_of(Format format) noexcept
     Py_ssize_t real_size(bint in_double) noexcept
-    bint is_narrow(Layout layout) noexcept
-    bint has_quick_ends(Layout layout) noexcept
-    const char* layout_name(Layout layout) noexcept
+    bint is_narrow(Format format) noexcept
+    bint has_quick_ends(Format format) noexcept
+    const char* format_name(Format format) noexcept
 
 cdef extern from "forms.hpp" nogil:
     enum class Form:
@@ -37,14 +38,13 @@ cdef extern from "forms.hpp" nogil:
 
 cdef extern from "bits.hpp" nogil:
     enum:
-        LANES, MOST_PARTS
+        LANES
     Py_ssize_t blocks(Py_ssize_t n, Py_ssize_t size) noexcept
     Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t size) noexcept
     Py_ssize_t part_length(Py_ssize_t n) noexcept
 
 cdef enum:
     MAX_DIMENSIONS = 64         # NumPy's most
-    MOST_LOOPS = MAX_DIMENSIONS
 
 
 cdef struct Operand:
@@ -52,17 +52,17 @@ cdef struct Operand:
     DType dtype
     Py_ssize_t itemsize
     Py_ssize_t outer, n, inner  # bytes from an element to the next along each axis
-    Py_ssize_t loops[MOST_LOOPS]
-    bint far                    # larger than what the caches keep
+    Py_ssize_t loops[MAX_DIMENSIONS]
+    bint far                    # the caches do not keep it
 
 cdef struct Problem:
     Form form
     volatile bint stopped       # the call is to end at once: nobody will read what it writes
     Py_ssize_t outer, n, inner  # extents
-    int ndim                    # axes outside `outer` that do not merge with it, and
-    Py_ssize_t loops[MOST_LOOPS]    # their extents
-    Operand diff_dst            # of log_softmax the same as
-    Operand src                 # dst in the dst form
+    int ndim                    # the number of axes outside `outer` that do not merge with it
+    Py_ssize_t loops[MAX_DIMENSIONS]    # the extents of these
+    Operand diff_dst            # log_softmax: the same array as src
+    Operand src                 # src, or dst in the dst form
     Operand out
 
 
@@ -80,6 +80,6 @@ cdef inline char* locate(const Problem* p, const Operand* op, Py_ssize_t outer) 
     return at
 
 
-cdef inline bint is_over_itself(const Problem* p) noexcept nogil:
-    """Whether the result is written where an operand is read."""
+cdef inline bint writes_over_operand(const Problem* p) noexcept nogil:
+    """Whether the result takes the place of an operand. `run` lets no array overlap otherwise."""
     return p.out.data == p.src.data or p.out.data == p.diff_dst.data

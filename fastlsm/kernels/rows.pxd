@@ -12,14 +12,14 @@ from libc.string cimport memcpy, memset
 
 from fastlsm.kernels.flat_rows cimport flat_batch
 from fastlsm.kernels.loops cimport (
-    Constants, LaneSums, Next, Stream, Strip, Sum, add, begin_rows, exp_rows, finish_rows, has_extreme_sum,
-    load_elements, max_rows, maximum_of, mend_rows, next_line, openmp_barrier, openmp_team, set_maximum, set_pattern,
-    store_elements, stream_copy, sum_rows, total, write_rows,
+    Constants, LaneSums, Next, Stream, Strip, Sum, add, exp_rows, has_extreme_sum, load_elements, max_rows, maximum_of,
+    mend_rows, next_line, openmp_barrier, openmp_team, set_first_constants, set_last_constants, set_maximum,
+    set_pattern, store_elements, stream_copy, sum_rows, total, write_rows,
 )
 from fastlsm.kernels.plan cimport Plan, Walk, is_ready
 from fastlsm.kernels.problem cimport (
-    LANES, FormTraits, Operand, Problem, blocks, is_over_itself, locate, part_length, real_size, round_up, size_of,
-    traits_of, writes_from_exp,
+    LANES, FormTraits, Operand, Problem, blocks, locate, part_length, real_size, round_up, size_of, traits_of,
+    writes_from_exp, writes_over_operand,
 )
 from fastlsm.kernels.workspace cimport Chunk, KeptRow, Part, Parts, Reduced, RowConstants, Workspace
 
@@ -28,6 +28,14 @@ cdef extern from "tuning.hpp" nogil:
         CHUNK, KEPT_ROW, MOST_TOGETHER, STAGE
 
 # ------------------------------------------------------------------------------------------- some rows at once
+
+cdef inline Stream* begin_stream(const Problem* p, Stream* flow, char* to) noexcept nogil:
+    """The stream, if results are to go past the caches."""
+    if not p.out.far:
+        return NULL
+    flow.begin(to)
+    return flow
+
 
 cdef inline Strip strip_at(const Problem* p, const Operand* op, Py_ssize_t first) noexcept nogil:
     return Strip(locate(p, op, first), op.outer)
@@ -56,11 +64,11 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
     cdef RowConstants room
     cdef Constants constants = room.constants()
     cdef FormTraits traits = traits_of(p.form)
-    cdef bint extreme = False, from_exp = writes_from_exp(p.form), over_itself = is_over_itself(p)
+    cdef bint extreme = False, from_exp = writes_from_exp(p.form), over_itself = writes_over_operand(p)
     cdef Py_ssize_t n = p.n, bytes = n * p.out.itemsize, r
     cdef Strip src = strip_at(p, &p.src, first), diff_dst = strip_at(p, &p.diff_dst, first)
     cdef Strip out = strip_at(p, &p.out, first)
-    # The dst form may compute elements again, so that it must not write over what it reads.
+    # An element may be computed twice, so that results must not go where operands are still to be read.
     cdef Strip y = Strip(<char*> w.result, bytes) if over_itself else out
     cdef Strip e = Strip(<char*> w.stage, round_up(n, 4 * LANES) * real_size(plan.in_double) if from_exp else 0)
     cdef Next next = Next(Strip(NULL, 0), 0, reduced.max, reduced.diff_dst_hi, reduced.diff_dst_lo, NULL)
@@ -71,13 +79,13 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
                 set_maximum(plan.in_double, constants, r, reduced.max[r])
     else:
         if traits.has_gradient:
-            sum_rows(plan.row_layout, diff_dst, count, n, plan.ahead, constants.diff_dst_hi, constants.diff_dst_lo,
+            sum_rows(plan.row_format, diff_dst, count, n, plan.ahead, constants.diff_dst_hi, constants.diff_dst_lo,
                      NULL)
         if traits.needs_exp:
             for r in range(count):
                 set_maximum(plan.in_double, constants, r, -INFINITY)
-            max_rows(plan.row_layout, src, count, n, plan.ahead, constants)
-    begin_rows(plan.in_double, p.form, constants, count, n)
+            max_rows(plan.row_format, src, count, n, plan.ahead, constants)
+    set_first_constants(plan.in_double, p.form, constants, count, n)
     if traits.needs_exp:
         for r in range(count):
             constants.ties[r] = 0
@@ -86,8 +94,8 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
             next.rows = next_count
             for r in range(next_count):
                 reduced.max[r] = -INFINITY
-        exp_rows(plan.row_layout, traits.apart, e, src, count, n, plan.ahead, constants, NULL, next)
-        finish_rows(plan.in_double, p.form, constants, count)
+        exp_rows(plan.row_format, traits.apart, e, src, count, n, plan.ahead, constants, NULL, next)
+        set_last_constants(plan.in_double, p.form, constants, count)
     else:
         extreme = has_extreme_sum(plan.in_double, constants, count)
     next.rows = 0
@@ -97,12 +105,12 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
     if over_itself:
         stream = NULL
     extreme |= write_rows(
-        p.form, plan.row_layout, y, diff_dst, e if from_exp else src, from_exp, count, n, plan.ahead, stream, constants,
+        p.form, plan.row_format, y, diff_dst, e if from_exp else src, from_exp, count, n, plan.ahead, stream, constants,
         next)
     if extreme:
         if stream != NULL:
             stream.close()
-        mend_rows(plan.row_layout, y, diff_dst, src, count, n, constants)
+        mend_rows(plan.row_format, y, diff_dst, src, count, n, constants)
     if over_itself:
         send(p, y.data, out, count, bytes)
 
@@ -112,12 +120,9 @@ cdef inline void share_of_batches(const Problem* p, const Plan* plan, Py_ssize_t
     """Rows first to last - 1, some of them at a time."""
     cdef Reduced reduced
     cdef Stream flow
-    cdef Stream* stream = NULL
+    cdef Stream* stream = begin_stream(p, &flow, locate(p, &p.out, first))
     cdef bint is_reduced = False
     cdef Py_ssize_t i = first, count, next_count
-    if p.out.far:
-        stream = &flow
-        flow.begin(locate(p, &p.out, first))
     if plan.walk == Walk.FLAT:
         set_pattern(plan.in_double, w.pattern, p.n)
     while i < last and not p.stopped:
@@ -157,11 +162,11 @@ cdef inline Line line_at(const Problem* p, const Plan* plan, const Operand* op, 
     line.op = op
     line.data = locate(p, op, index)
     line.size = op.itemsize
-    line.is_ready = is_ready(op, op.n, plan.layout)
+    line.is_ready = is_ready(op, op.n, plan.format)
     if p.n <= KEPT_ROW and not line.is_ready and keep != NULL:
         load_elements(plan.in_double, keep, op.dtype, line.data, op.n, p.n)
         line.data = <const char*> keep
-        line.size = size_of(plan.layout)
+        line.size = size_of(plan.format)
         line.is_ready = True
     return line
 
@@ -191,7 +196,7 @@ cdef inline Sum sum_part(const Problem* p, const Plan* plan, const Line* line, P
     clear(&lanes)
     while j < stop and not p.stopped:
         n = min(chunk, stop - j)
-        sum_rows(plan.row_layout, load_chunk(plan, line, j, n, scratch.elements), 1, n, plan.ahead, NULL, NULL, &lanes)
+        sum_rows(plan.row_format, load_chunk(plan, line, j, n, scratch.elements), 1, n, plan.ahead, NULL, NULL, &lanes)
         j += n
     return total(plan.in_double, &lanes)
 
@@ -204,7 +209,7 @@ cdef inline double max_part(const Problem* p, const Plan* plan, const Line* line
     set_maximum(plan.in_double, constants, 0, -INFINITY)
     while j < stop and not p.stopped:
         n = min(chunk, stop - j)
-        max_rows(plan.row_layout, load_chunk(plan, line, j, n, scratch.elements), 1, n, plan.ahead, constants)
+        max_rows(plan.row_format, load_chunk(plan, line, j, n, scratch.elements), 1, n, plan.ahead, constants)
         j += n
     return maximum_of(plan.in_double, constants, 0)
 
@@ -238,7 +243,7 @@ cdef inline void exp_part(const Problem* p, const Plan* plan, const Line* src, P
         e.data = at_part(kept, j - start, plan) if kept != NULL else <char*> exps.elements
         if next_src != NULL:
             next.strip = load_chunk(plan, next_src, j, n, next_scratch.elements)
-        exp_rows(plan.row_layout, apart, e, x, 1, n, plan.ahead, constants, &lanes, next)
+        exp_rows(plan.row_format, apart, e, x, 1, n, plan.ahead, constants, &lanes, next)
         j += n
     part.exps = total(plan.in_double, &lanes)
     part.ties = constants.ties[0]
@@ -251,9 +256,9 @@ cdef inline void write_part(const Problem* p, const Plan* plan, const Line* diff
     cdef Chunk src_scratch, diff_dst_scratch, next_scratch, result
     cdef LaneSums lanes
     cdef FormTraits traits = traits_of(p.form)
-    cdef bint out_is_ready = is_ready(&p.out, p.out.n, plan.layout)
-    # The dst form may compute elements again, so that it must not write over what it reads.
-    cdef bint direct = out_is_ready and not is_over_itself(p)
+    cdef bint out_is_ready = is_ready(&p.out, p.out.n, plan.format)
+    # An element may be computed twice, so that results must not go where operands are still to be read.
+    cdef bint direct = out_is_ready and not writes_over_operand(p)
     cdef bint in_one_go = direct and (kept != NULL or src.is_ready)
     cdef Py_ssize_t j = start, chunk, n
     cdef Next next = Next(Strip(NULL, 0), 0, NULL, NULL, NULL, &lanes)
@@ -276,11 +281,11 @@ cdef inline void write_part(const Problem* p, const Plan* plan, const Line* diff
         if next_diff_dst != NULL:
             next.strip = load_chunk(plan, next_diff_dst, j, n, next_scratch.elements)
         y.data = out + j * p.out.n if direct else <char*> next_line(result.elements)
-        if write_rows(p.form, plan.row_layout, y, g, x, kept != NULL, 1, n, plan.ahead, stream, constants,
+        if write_rows(p.form, plan.row_format, y, g, x, kept != NULL, 1, n, plan.ahead, stream, constants,
                       next) or extreme:
             if stream != NULL:
                 stream.close()
-            mend_rows(plan.row_layout, y, g, x, 1, n, constants)
+            mend_rows(plan.row_format, y, g, x, 1, n, constants)
         if direct:
             pass
         elif not out_is_ready:
@@ -305,7 +310,7 @@ cdef inline void begin_from_parts(const Problem* p, const Plan* plan, const Part
     constants.diff_dst_hi[0], constants.diff_dst_lo[0] = diff_dst.hi, diff_dst.lo
     if traits_of(p.form).needs_exp:
         set_maximum(plan.in_double, constants, 0, max)
-    begin_rows(plan.in_double, p.form, constants, 1, p.n)
+    set_first_constants(plan.in_double, p.form, constants, 1, p.n)
 
 
 cdef inline void finish_from_parts(const Problem* p, const Plan* plan, const Part* parts, Py_ssize_t count,
@@ -317,7 +322,7 @@ cdef inline void finish_from_parts(const Problem* p, const Plan* plan, const Par
         exps = add(exps, parts[i].exps)
         ties += parts[i].ties
     constants.exps_hi[0], constants.exps_lo[0], constants.ties[0] = exps.hi, exps.lo, ties
-    finish_rows(plan.in_double, p.form, constants, 1)
+    set_last_constants(plan.in_double, p.form, constants, 1)
 
 
 cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, Share share, Part* parts, bint reduced,
@@ -376,14 +381,6 @@ cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, S
                    at_part(kept, (i - share.first) * length, plan), next_diff_dst, next_parts + i, stream)
 
 
-cdef inline Stream* begin_stream(const Problem* p, Stream* flow, char* to) noexcept nogil:
-    """The stream, if results are to go past the caches."""
-    if not p.out.far:
-        return NULL
-    flow.begin(to)
-    return flow
-
-
 cdef inline void share_of_rows(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last,
                                Workspace* w) noexcept nogil:
     """Rows first to last - 1, one after the other."""
@@ -407,8 +404,7 @@ cdef inline void share_of_rows(const Problem* p, const Plan* plan, Py_ssize_t fi
 
 
 cdef inline void share_of_row(const Problem* p, const Plan* plan, Py_ssize_t index, Part* parts, int thread,
-                              int threads,
-                              Workspace* w) noexcept nogil:
+                              int threads, Workspace* w) noexcept nogil:
     """The parts of one thread."""
     cdef Stream flow
     cdef Py_ssize_t length = part_length(p.n), count = blocks(p.n, length)
@@ -423,7 +419,7 @@ cdef inline void split_row(const Problem* p, const Plan* plan, Py_ssize_t index,
     """A row whose parts are spread over the threads."""
     cdef Parts of_row
     with parallel(num_threads=plan.threads):
-        share_of_row(p, plan, index, of_row.parts, threadid(), openmp_team(plan.threads), workspaces + threadid())
+        share_of_row(p, plan, index, of_row.parts, threadid(), openmp_team(), workspaces + threadid())
 
 
 cdef inline void share_out(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last,

@@ -117,8 +117,8 @@ struct Avx512 : Elementwise {
         _mm512_mask_storeu_epi8(to, first_bytes(bytes), (__m512i)x);
     }
 
-    /* A processor waits for fewer lines at a time if each takes eight stores at once. (Of double, four, this gains
-     * nothing.) */
+    /* One masked store writes eight elements of a cache line, so that fewer lines wait. For double it would write four,
+     * which gains nothing. */
     static void store_every_second(float *at, const float *x, ptrdiff_t n)
     {
         const u32_vector twice = { 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7 };

@@ -14,7 +14,8 @@ struct Elementwise {
     static constexpr bool QUICK_ENDS = false, QUICK_16_BIT_ENDS = false;
     /* Whether float16 becomes double sooner in parts of a vector than by way of a whole vector of float. */
     static constexpr bool QUICK_F16_TO_F64 = true;
-    static constexpr bool QUICK_PICK = VECTOR_BYTES >= 32; /* not in fact, but wide vectors are tested so */
+    static constexpr bool QUICK_PICK =
+        VECTOR_BYTES >= 32; /* not here, but tests with wide vectors are to reach the flat rows */
 
     template <class V> static V fmadd(V a, V b, V c)
     {
@@ -100,7 +101,7 @@ struct Elementwise {
     /* The lower halves of `low`, the upper halves of `high`. */
     static u32_vector join_halves(u32_vector low, u32_vector high) { return (low & 0xffff) | (high & 0xffff0000); }
 
-    /* Of each element i of `index`, element i of the table. */
+    /* Element i of the result is table[index[i]]. */
     template <class V, class I> static V pick(V table, I index)
     {
         V x = table;
@@ -109,7 +110,7 @@ struct Elementwise {
         return x;
     }
 
-    /* The first `bytes` of a vector, at most all of it; loading leaves the rest as it is. */
+    /* The first `bytes` bytes of a vector. load_part takes the others from `rest`. */
     static u32_vector load_part(u32_vector rest, const void *from, ptrdiff_t bytes)
     {
         memcpy(&rest, from, bytes);
@@ -126,7 +127,7 @@ struct Elementwise {
 
     /* A line to memory, past the caches where there is an instruction for it. */
     static void stream_line(char *to, const char *from) { memcpy(to, from, CACHE_LINE); }
-    /* Until here, other threads may not see what has been streamed. */
+    /* Before this call, other threads may still see old values. */
     static void stream_end() {}
 
 private:

@@ -14,7 +14,6 @@
 #include "../real.hpp"
 
 #if defined(FASTLSM_VECTOR_BYTES)
-#define ON_NO_KNOWN_SET
 #elif defined(__AVX512F__)
 #define ON_AVX512
 #define FASTLSM_VECTOR_BYTES 64
@@ -28,7 +27,6 @@
 #define ON_NEON
 #define FASTLSM_VECTOR_BYTES 16
 #else
-#define ON_NO_KNOWN_SET
 #define FASTLSM_VECTOR_BYTES 16
 #endif
 
