@@ -7,35 +7,15 @@
 
 namespace {
 
-/* An element in memory to and from a type of the arithmetic. */
-template <class R, class T> ALWAYS_INLINE R widened(T x)
-{
-    if constexpr (std::is_same_v<T, bf16>)
-        return f32_from_bf16(x);
-    else if constexpr (std::is_same_v<T, f16>)
-        return f32_from_f16(x);
-    else
-        return (R)x;
-}
-template <class T, class R> ALWAYS_INLINE T narrowed(R x)
-{
-    if constexpr (std::is_same_v<T, bf16>)
-        return std::is_same_v<R, float> ? bf16_from_f32((float)x) : bf16_from_f64(x);
-    else if constexpr (std::is_same_v<T, f16>)
-        return std::is_same_v<R, float> ? f16_from_f32((float)x) : f16_from_f64(x);
-    else
-        return (T)x;
-}
-
 template <class R, class T> ALWAYS_INLINE void load_strided(R *to, const char *from, ptrdiff_t stride, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i++)
-        to[i] = widened<R>(*(const T *)(from + i * stride));
+        to[i] = (R)widened(*(const T *)(from + i * stride));
 }
 template <class R, class T> ALWAYS_INLINE void store_strided(char *to, const R *from, ptrdiff_t stride, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i++)
-        *(T *)(to + i * stride) = narrowed<T>(from[i]);
+        narrow(from[i], (T *)(to + i * stride));
 }
 
 /* Whether to convert by explicit vectors: compilers do not vectorise the conversion of float16. */
@@ -51,7 +31,7 @@ template <class R, class T> NOINLINE void load_elements_of(R *to, const char *fr
                 Item<R>::store(to + i, Item<T>::load((const T *)from + i));
         load_strided<R, T>(to + i, from + i * size, size, n - i);
     } else if (stride == 0) { /* one number for all, as np.broadcast_to makes */
-        R x = widened<R>(*(const T *)from);
+        R x = (R)widened(*(const T *)from);
         for (; i < n; i++)
             to[i] = x;
     } else if (stride == 2 * size) { /* here a constant, for which the compiler can use shuffles */

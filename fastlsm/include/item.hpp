@@ -1,6 +1,6 @@
 /* The elements of arrays: one specialisation of `Item` for each way to read adjacent elements.
  *
- * An element type is: its conversions (half.h has those of the 16-bit types), its `Item`, its name in `DType` and in
+ * An element type is: its conversions (`widened` and `narrow` in real.hpp), its `Item`, its name in `DType` and in
  * `Format`, and a case in each `switch` here. The compiler names what is missing here: `Item` has no general
  * definition, and a `switch` that lacks a case is a warning. It does not know kernels/problem.pxd, which repeats the
  * names, nor `code_of` in _kernels.pyx, which knows the dtype.
@@ -29,103 +29,75 @@ struct bf16_in_pairs {
 
 template <class T> struct Item;
 
+/* Whether the instruction set loads and stores the first elements of a vector as quickly as all of them. */
+template <class T, class V, class = void> constexpr bool HAS_FIRST = false;
+template <class T, class V>
+constexpr bool HAS_FIRST<T, V, std::void_t<decltype(Isa::load_first((const T *)nullptr, 0, V()))>> = true;
+
 /* What most element types have in common. T is the type in memory, R that of the arithmetic. */
 template <class T, class R> struct InOrder {
     using Arithmetic = R;
     using V = Vector<R>;
     static constexpr int UNIT = 1; /* vectors that are loaded and stored together */
-    static constexpr bool QUICK_ENDS = sizeof(T) == 2 ? Isa::QUICK_16_BIT_ENDS : Isa::QUICK_ENDS;
+    static constexpr bool QUICK_ENDS = HAS_FIRST<T, V>;
+
+    static ALWAYS_INLINE V load(const T *at) { return Isa::load(at); }
+    static ALWAYS_INLINE f64_vector load_as_f64(const T *at) { return Isa::load_as_f64(at); }
+    static ALWAYS_INLINE void store(T *at, V x) { Isa::store(at, x); }
+    static R load_one(const T *at) { return widened(*at); }
+    static void store_one(T *at, R x) { narrow(x, at); }
 
     template <int count> static ALWAYS_INLINE void load(V *x, const T *at)
     {
         for (int k = 0; k < count; k++)
-            x[k] = Item<T>::load(at + k * WIDTH<V>);
+            x[k] = load(at + k * WIDTH<V>);
     }
     template <int count> static ALWAYS_INLINE void store(T *at, const V *x)
     {
         for (int k = 0; k < count; k++)
-            Item<T>::store(at + k * WIDTH<V>, x[k]);
+            store(at + k * WIDTH<V>, x[k]);
     }
 
     /* The first `count` elements of a unit, and `fill` for the others. */
     static ALWAYS_INLINE void load_first(V *x, const T *at, ptrdiff_t count, R fill)
     {
-        *x = first_of<Isa>(at, count, fill);
-    }
-    static ALWAYS_INLINE void store_first(T *at, const V *x, ptrdiff_t count) { store_first_of<Isa>(at, *x, count); }
-
-private:
-    /* `Set` is Isa: of an instruction set without masks the compiler is not to look for load_first. */
-    template <class Set> static ALWAYS_INLINE V first_of(const T *at, ptrdiff_t count, R fill)
-    {
         if constexpr (QUICK_ENDS) {
-            return Set::load_first(at, count, splat(fill));
+            *x = Isa::load_first(at, count, splat(fill));
+        } else if (count >= WIDTH<V>) {
+            *x = load(at);
         } else {
             T whole[WIDTH<V>] = {};
-            if (count >= WIDTH<V>)
-                return Item<T>::load(at);
             memcpy(whole, at, count * sizeof *at);
-            V x = Item<T>::load(whole);
+            V v = load(whole);
             for (int i = 0; i < WIDTH<V>; i++)
-                x[i] = i < count ? x[i] : fill;
-            return x;
+                v[i] = i < count ? v[i] : fill;
+            *x = v;
         }
     }
-    template <class Set> static ALWAYS_INLINE void store_first_of(T *at, V x, ptrdiff_t count)
+    static ALWAYS_INLINE void store_first(T *at, const V *x, ptrdiff_t count)
     {
         if constexpr (QUICK_ENDS) {
-            Set::store_first(at, x, count);
+            Isa::store_first(at, *x, count);
         } else if (count >= WIDTH<V>) {
-            Item<T>::store(at, x);
+            store(at, *x);
         } else {
             T whole[WIDTH<V>];
-            Item<T>::store(whole, x);
+            store(whole, *x);
             memcpy(at, whole, count * sizeof *at);
         }
     }
 };
 
-template <> struct Item<float> : InOrder<float, float> {
-    using InOrder::load, InOrder::store;
-    static ALWAYS_INLINE f32_vector load(const float *at) { return load_vector(at); }
-    static ALWAYS_INLINE f64_vector load_as_f64(const float *at) { return Isa::load_as_f64(at); }
-    static ALWAYS_INLINE void store(float *at, f32_vector x) { store_vector(at, x); }
-    static float load_one(const float *at) { return *at; }
-    static void store_one(float *at, float x) { *at = x; }
-};
-
-template <> struct Item<double> : InOrder<double, double> {
-    using InOrder::load, InOrder::store;
-    static ALWAYS_INLINE f64_vector load(const double *at) { return load_vector(at); }
-    static ALWAYS_INLINE f64_vector load_as_f64(const double *at) { return load_vector(at); }
-    static ALWAYS_INLINE void store(double *at, f64_vector x) { store_vector(at, x); }
-    static double load_one(const double *at) { return *at; }
-    static void store_one(double *at, double x) { *at = x; }
-};
-
-template <> struct Item<bf16> : InOrder<bf16, float> {
-    using InOrder::load, InOrder::store;
-    static ALWAYS_INLINE f32_vector load(const bf16 *at) { return Isa::load(at); }
-    static ALWAYS_INLINE f64_vector load_as_f64(const bf16 *at) { return Isa::load_as_f64(at); }
-    static ALWAYS_INLINE void store(bf16 *at, f32_vector x) { Isa::store(at, x); }
-    static float load_one(const bf16 *at) { return f32_from_bf16(*at); }
-    static void store_one(bf16 *at, float x) { *at = bf16_from_f32(x); }
-};
-
-template <> struct Item<f16> : InOrder<f16, float> {
-    using InOrder::load, InOrder::store;
-    static ALWAYS_INLINE f32_vector load(const f16 *at) { return Isa::load(at); }
-    static ALWAYS_INLINE f64_vector load_as_f64(const f16 *at) { return Isa::load_as_f64(at); }
-    static ALWAYS_INLINE void store(f16 *at, f32_vector x) { Isa::store(at, x); }
-    static float load_one(const f16 *at) { return f32_from_f16(*at); }
-    static void store_one(f16 *at, float x) { *at = f16_from_f32(x); }
-};
+template <> struct Item<float> : InOrder<float, float> {};
+template <> struct Item<double> : InOrder<double, double> {};
+template <> struct Item<bf16> : InOrder<bf16, float> {};
+template <> struct Item<f16> : InOrder<f16, float> {};
 
 template <> struct Item<bf16_in_pairs> {
     using Arithmetic = float;
     using V = f32_vector;
     static constexpr int UNIT = 2;
-    static constexpr bool QUICK_ENDS = Isa::QUICK_16_BIT_ENDS;
+    static constexpr bool QUICK_ENDS = Item<bf16>::QUICK_ENDS;
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     static constexpr bool LOW_HALF_IS_ODD = true;
 #else
@@ -156,8 +128,8 @@ template <> struct Item<bf16_in_pairs> {
     {
         Isa::store_part(at, join(x), count * sizeof *at);
     }
-    static float load_one(const bf16_in_pairs *at) { return f32_from_bf16(at->item); }
-    static void store_one(bf16_in_pairs *at, float x) { at->item = bf16_from_f32(x); }
+    static float load_one(const bf16_in_pairs *at) { return widened(at->item); }
+    static void store_one(bf16_in_pairs *at, float x) { narrow(x, &at->item); }
 
 private:
     static ALWAYS_INLINE void split(V *even_and_odd, u32_vector words)

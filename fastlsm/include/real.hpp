@@ -107,6 +107,20 @@ template <class R, class X> ALWAYS_INLINE X exp_polynomial(X r)
 /* 2^(k - K), where t = MAGIC + BIAS + k - K: its last bits, moved to the exponent's place. */
 template <class R> ALWAYS_INLINE R power_of_two(R t) { return real_of_bits(bits_of(t) << Real<R>::MANTISSA); }
 
+/* An element in memory, as a number of the arithmetic. */
+inline float widened(float x) { return x; }
+inline double widened(double x) { return x; }
+inline float widened(bf16 x) { return f32_from_bf16(x); }
+inline float widened(f16 x) { return f32_from_f16(x); }
+
+/* A number of the arithmetic to an element in memory, rounded once. */
+template <class R> inline void narrow(R x, float *to) { *to = (float)x; }
+template <class R> inline void narrow(R x, double *to) { *to = x; }
+inline void narrow(float x, bf16 *to) { *to = bf16_from_f32(x); }
+inline void narrow(double x, bf16 *to) { *to = bf16_from_f64(x); }
+inline void narrow(float x, f16 *to) { *to = f16_from_f32(x); }
+inline void narrow(double x, f16 *to) { *to = f16_from_f64(x); }
+
 /* A sum in two parts, hi + lo. In float's arithmetic only a row of several parts has a lo, and it is tiny. */
 struct Sum {
     double hi, lo;

@@ -10,9 +10,9 @@ from fastlsm.kernels.problem cimport (
     part_length, round_up, traits_of,
 )
 
-cdef extern from "vectors.hpp" nogil:
-    const bint HAS_MASKS "Isa::QUICK_ENDS"
-    const bint HAS_MASKS_OF_16_BITS "Isa::QUICK_16_BIT_ENDS"
+cdef extern from "item.hpp" nogil:
+    const bint HAS_MASKS "Item<float>::QUICK_ENDS"
+    const bint HAS_MASKS_OF_16_BITS "Item<f16>::QUICK_ENDS"
     const bint HAS_QUICK_PICK "Isa::QUICK_PICK"
 
 cdef extern from "tuning.hpp" nogil:

@@ -9,7 +9,8 @@
 namespace {
 
 struct Avx2 : Elementwise {
-    static constexpr bool QUICK_ENDS = true, QUICK_F16_TO_F64 = false, QUICK_PICK = true;
+    static constexpr bool QUICK_F16_TO_F64 = false, QUICK_PICK = true;
+    using Elementwise::load, Elementwise::load_as_f64, Elementwise::store;
 
     static f32_vector fmadd(f32_vector a, f32_vector b, f32_vector c) { return _mm256_fmadd_ps(a, b, c); }
     static f64_vector fmadd(f64_vector a, f64_vector b, f64_vector c) { return _mm256_fmadd_pd(a, b, c); }
@@ -85,6 +86,7 @@ struct Avx2 : Elementwise {
         return (f64_vector)_mm256_permutevar8x32_ps((__m256)table, (__m256i)halves);
     }
 
+    /* The first `count` elements of a vector, and `fill` for the others, as quickly as a whole vector. */
     static f32_vector load_first(const float *at, ptrdiff_t count, f32_vector fill)
     {
         __m256i mask = first(count);

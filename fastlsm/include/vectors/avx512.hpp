@@ -16,7 +16,8 @@
 namespace {
 
 struct Avx512 : Elementwise {
-    static constexpr bool QUICK_ENDS = true, QUICK_16_BIT_ENDS = true, QUICK_PICK = true;
+    static constexpr bool QUICK_PICK = true;
+    using Elementwise::load, Elementwise::load_as_f64, Elementwise::store;
 
     static f32_vector fmadd(f32_vector a, f32_vector b, f32_vector c) { return _mm512_fmadd_ps(a, b, c); }
     static f64_vector fmadd(f64_vector a, f64_vector b, f64_vector c) { return _mm512_fmadd_pd(a, b, c); }
@@ -77,6 +78,7 @@ struct Avx512 : Elementwise {
     static f32_vector pick(f32_vector table, u32_vector index) { return _mm512_permutexvar_ps((__m512i)index, table); }
     static f64_vector pick(f64_vector table, u64_vector index) { return _mm512_permutexvar_pd((__m512i)index, table); }
 
+    /* The first `count` elements of a vector, and `fill` for the others, as quickly as a whole vector. */
     static f32_vector load_first(const float *at, ptrdiff_t count, f32_vector fill)
     {
         return _mm512_mask_loadu_ps(fill, first(count), at);

@@ -9,9 +9,6 @@
 namespace {
 
 struct Elementwise {
-    /* Whether the end of a row, less than a vector, is loaded and stored as quickly as a whole one: of 32- and 64-bit
-     * elements, and of 16-bit ones. */
-    static constexpr bool QUICK_ENDS = false, QUICK_16_BIT_ENDS = false;
     /* Whether float16 becomes double sooner in parts of a vector than by way of a whole vector of float. */
     static constexpr bool QUICK_F16_TO_F64 = true;
     static constexpr bool QUICK_PICK =
@@ -71,24 +68,23 @@ struct Elementwise {
         }
     }
 
-    static f32_vector load(const bf16 *at) { return converted<f32_vector>(at, f32_from_bf16); }
-    static f32_vector load(const f16 *at) { return converted<f32_vector>(at, f32_from_f16); }
-    static f64_vector load_as_f64(const bf16 *at) { return converted<f64_vector>(at, f32_from_bf16); }
-    static f64_vector load_as_f64(const f16 *at) { return converted<f64_vector>(at, f32_from_f16); }
-    static f64_vector load_as_f64(const float *at)
-    {
-        return converted<f64_vector>(at, [](float x) { return x; });
-    }
+    /* An instruction set with masks has functions of these names, which load and store the first elements of a vector.
+     */
+    static void load_first();
+    static void store_first();
 
-    static void store(bf16 *at, f32_vector x)
+    /* Adjacent elements, as float or double: those of float and double as they are. */
+    static f32_vector load(const float *at) { return load_vector(at); }
+    static f64_vector load(const double *at) { return load_vector(at); }
+    template <class T> static f32_vector load(const T *at) { return converted<f32_vector>(at); }
+    static f64_vector load_as_f64(const double *at) { return load_vector(at); }
+    template <class T> static f64_vector load_as_f64(const T *at) { return converted<f64_vector>(at); }
+    static void store(float *at, f32_vector x) { store_vector(at, x); }
+    static void store(double *at, f64_vector x) { store_vector(at, x); }
+    template <class T> static void store(T *at, f32_vector x)
     {
         for (int i = 0; i < WIDTH<f32_vector>; i++)
-            at[i] = bf16_from_f32(x[i]);
-    }
-    static void store(f16 *at, f32_vector x)
-    {
-        for (int i = 0; i < WIDTH<f32_vector>; i++)
-            at[i] = f16_from_f32(x[i]);
+            narrow(x[i], at + i);
     }
 
     /* Rounded to bfloat16, in the upper half of each word; the lower half is anything. A NaN of float that has come
@@ -131,11 +127,11 @@ struct Elementwise {
     static void stream_end() {}
 
 private:
-    template <class V, class T, class F> static V converted(const T *at, F convert)
+    template <class V, class T> static V converted(const T *at)
     {
         V x;
         for (int i = 0; i < WIDTH<V>; i++)
-            x[i] = convert(at[i]);
+            x[i] = widened(at[i]);
         return x;
     }
 };
