@@ -42,10 +42,14 @@ struct Reduced {
     double max[MOST_TOGETHER], diff_dst_hi[MOST_TOGETHER], diff_dst_lo[MOST_TOGETHER];
 };
 
+/* A slab's results, or as many of its rows as go into this. */
+constexpr ptrdiff_t RESULT_BYTES = SLAB * sizeof(double);
+static_assert(RESULT_BYTES >= WIDEST_TILE * (ptrdiff_t)sizeof(float));
+
 /* The memory of one thread. */
 struct Workspace {
     double stage[2 * STAGE]; /* tiles if they fit, else slabs of some of their rows; exp of rows */
-    double result[SLAB];
+    double result[RESULT_BYTES / sizeof(double)];
     double flat[SLAB];
     double lanes[LANES * WIDEST_TILE];
     double pattern[FLAT_ROW * LANES];

@@ -26,6 +26,10 @@ from fastlsm.kernels.problem cimport (
 )
 from fastlsm.kernels.workspace cimport Workspace
 
+cdef extern from "workspace.hpp" nogil:
+    enum:
+        RESULT_BYTES
+
 cdef extern from "tuning.hpp" nogil:
     enum:
         MANY_CONSTANTS, NEAR_RUN, ROWS_AHEAD, SLAB, STAGE, WIDEST_TILE
@@ -119,9 +123,9 @@ cdef inline Py_ssize_t slab_height(const Problem* p, const Plan* plan, Py_ssize_
     return min(most // LANES * LANES, min(n, (j // part + 1) * part) - j)
 
 
-cdef inline Strip rows_of(const Source* source, Py_ssize_t slab) noexcept nogil:
-    """The rows of the slab that begins with row `slab`."""
-    return Strip(source.strip.data + (slab if source.whole else 0) * source.strip.pitch, source.strip.pitch)
+cdef inline Strip rows_of(const Source* source, Py_ssize_t slab, Py_ssize_t i) noexcept nogil:
+    """From row i on of the slab that begins with row `slab`."""
+    return Strip(source.strip.data + ((slab if source.whole else 0) + i) * source.strip.pitch, source.strip.pitch)
 
 
 cdef inline Source lying(const Problem* p, const Operand* op, const Tile* tile) noexcept nogil:
@@ -185,14 +189,14 @@ cdef inline void fetch(const Problem* p, const Plan* plan, const Operand* op, co
                        Py_ssize_t slab, Py_ssize_t height, Workspace* w) noexcept nogil:
     """Load rows of a tile unless they are read where they lie."""
     if not to.lies:
-        load_slab(p, plan, op, &at.tile, slab, height, rows_of(to, slab), w)
+        load_slab(p, plan, op, &at.tile, slab, height, rows_of(to, slab, 0), w)
 
 
 cdef inline void fetch_first(const Problem* p, const Plan* plan, const Operand* op, const Place* at, const Source* to,
                              Py_ssize_t slab, Py_ssize_t height, Workspace* w) noexcept nogil:
     """The same for the first time, when the rows may be loaded already."""
     if at.is_loaded and not to.lies:
-        clear_unused(rows_of(to, slab), height, at.tile.width * size_of(plan.format))
+        clear_unused(rows_of(to, slab, 0), height, at.tile.width * size_of(plan.format))
     else:
         fetch(p, plan, op, at, to, slab, height, w)
 
@@ -220,12 +224,12 @@ cdef inline void reduce_tile(const Problem* p, const Plan* plan, const Place* at
         height = slab_height(p, plan, j, at.columns)
         if sums:
             fetch_first(p, plan, &p.diff_dst, at, &at.summed, j, height, w)
-            x = rows_of(&at.summed, j)
+            x = rows_of(&at.summed, j, 0)
             sum_slab(plan.format, x.data, x.pitch, p.n, j, height, at.columns, w.lanes, lanes_lo, constants.diff_dst_hi,
                      constants.diff_dst_lo)
         if traits.needs_exp:
             fetch_first(p, plan, &p.src, at, &at.src, j, height, w)
-            max_columns(plan.format, rows_of(&at.src, j), height, at.columns, constants)
+            max_columns(plan.format, rows_of(&at.src, j, 0), height, at.columns, constants)
         j += height
 
 
@@ -241,8 +245,8 @@ cdef inline void exp_tile(const Problem* p, const Plan* plan, const Place* at, c
         height = slab_height(p, plan, j, at.columns)
         if not at.src.whole:
             fetch(p, plan, &p.src, at, &at.src, j, height, w)
-        e = rows_of(&at.exps, j)
-        exp_columns(plan.format, traits_of(p.form).apart, e, rows_of(&at.src, j), height, at.columns, constants,
+        e = rows_of(&at.exps, j, 0)
+        exp_columns(plan.format, traits_of(p.form).apart, e, rows_of(&at.src, j, 0), height, at.columns, constants,
                     next, j)
         sum_slab(arithmetic, e.data, e.pitch, p.n, j, height, at.columns, w.lanes, w.lanes + LANES * WIDEST_TILE // 2,
                  constants.exps_hi, constants.exps_lo)
@@ -255,7 +259,9 @@ cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at,
     cdef FormTraits traits = traits_of(p.form)
     cdef const Source* from_source = &at.exps if at.keeps_exp else &at.src
     cdef RowsAhead ahead = RowsAhead(ROWS_AHEAD * p.out.n if at.out.lies else 0, 0)
-    cdef Py_ssize_t columns = at.columns, j = 0, height
+    cdef Py_ssize_t columns = at.columns, j = 0, i, height, count
+    # Results that do not go where they lie wait in w.result, which holds as many rows.
+    cdef Py_ssize_t at_once = p.n if at.out.lies else RESULT_BYTES // at.out.strip.pitch
     cdef Strip y, g, x
     if not traits.needs_exp and at.src.lies and not plan.wide:
         ahead.src = ROWS_AHEAD * p.src.n
@@ -267,12 +273,17 @@ cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at,
             fetch(p, plan, &p.src, at, &at.src, j, height, w)
         if traits.has_gradient and not at.diff_dst.whole:
             fetch(p, plan, &p.diff_dst, at, &at.diff_dst, j, height, w)
-        y, g, x = rows_of(&at.out, j), rows_of(&at.diff_dst, j), rows_of(from_source, j)
-        if write_columns(p.form, plan.format, y, g, x, at.keeps_exp, ahead, height, columns, constants, next,
-                         j) or extreme:
-            mend_columns(plan.format, y, g, x, height, columns, constants)
-        if not at.out.lies:
-            store_slab(p, plan, &p.out, &at.tile, j, height, at.out.strip, w)
+        i = 0
+        while i < height:
+            count = min(height - i, at_once)
+            y = rows_of(&at.out, j, i if at.out.lies else 0)
+            g, x = rows_of(&at.diff_dst, j, i), rows_of(from_source, j, i)
+            if write_columns(p.form, plan.format, y, g, x, at.keeps_exp, ahead, count, columns, constants, next,
+                             j + i) or extreme:
+                mend_columns(plan.format, y, g, x, count, columns, constants)
+            if not at.out.lies:
+                store_slab(p, plan, &p.out, &at.tile, j + i, count, y, w)
+            i += count
         j += height
     stream_end()
 
