@@ -252,3 +252,17 @@ def test_rows_past_the_caches(isa, dtype, n, rng):
             assert bits(call(g, x, 1, out=out)) == bits(expected)
         in_place = x.copy()
         assert bits(call(g, in_place, 1, out=in_place)) == bits(expected)
+
+
+@every_form
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("outer", "rows", "n"), [(3, 100, 300), (5, 37, 200), (4, 13, 600), (3, 20, 1000), (2, 70, 130)]
+)
+def test_rows_in_blocks(isa, form, dtype, outer, rows, n, rng):
+    """Gaps between blocks of rows: batches end with a block, and the next one may be longer."""
+    g, x = rng.standard_normal((2, outer, rows + 7, n + 5), np.float32).astype(dtype)[:, :, :rows, :n]
+    out = np.zeros((outer, rows + 3, n + 9), dtype)[:, :rows, :n]
+    FORMS[form](g, x, 2, out=out)
+    for block in range(outer):
+        assert bits(out[block]) == bits(FORMS[form](g[block].copy(), x[block].copy(), 1))

@@ -121,22 +121,23 @@ cdef inline void share_of_batches(const Problem* p, const Plan* plan, Py_ssize_t
     cdef Reduced reduced
     cdef Stream flow
     cdef Stream* stream = begin_stream(p, &flow, locate(p, &p.out, first))
-    cdef bint is_reduced = False
-    cdef Py_ssize_t i = first, count, next_count
+    cdef bint is_reduced
+    cdef Py_ssize_t i = first, count, next_count = 0
     if plan.walk == Walk.FLAT:
         set_pattern(plan.in_double, w.pattern, p.n)
     while i < last and not p.stopped:
-        count = batch_at(p, i, last, plan.together)
+        count = next_count if next_count > 0 else batch_at(p, i, last, plan.together)
         if plan.walk == Walk.FLAT:
             if flat_batch(p, plan, i, count, w, stream):
                 i += count
                 continue
             count = batch_at(p, i, last, min(count, <Py_ssize_t> MOST_TOGETHER))
-        next_count = 0
-        if plan.reads_next:
-            next_count = min(count, batch_at(p, i + count, last, plan.together)) if i + count < last else 0
-        batch(p, plan, i, count, &reduced, is_reduced, next_count, w, stream)
         is_reduced = next_count > 0
+        next_count = 0
+        if plan.reads_next and i + count < last:
+            # Each row of this batch reduces one of the next, so that no more rows can go together then.
+            next_count = min(count, batch_at(p, i + count, last, plan.together))
+        batch(p, plan, i, count, &reduced, is_reduced, next_count, w, stream)
         i += count
     if stream != NULL:
         stream.close()
