@@ -425,7 +425,6 @@ def plan(Form form, diff_dst, src, out, int axis, int threads=1):
         "walk": ("rows", "batches", "flat rows", "columns")[<int> plan.walk],
         "arithmetic": "float64" if plan.in_double else "float32",
         "format": format_name(plan.format).decode(),
-        "row format": format_name(plan.row_format).decode(),
         "count": plan.count,
         "together": plan.together,
         "threads": plan.threads,

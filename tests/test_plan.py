@@ -55,7 +55,6 @@ def test_the_format_is_the_dtypes(grid):
         assert found["format"] in (str(dtype), found["arithmetic"])
         if found["walk"] in ("batches", "flat rows"):  # which are computed where they lie
             assert found["format"] == str(dtype)
-        assert found["row format"] in (found["format"], "bfloat16 in pairs")
 
 
 def test_there_is_a_tile_for_each_thread(grid):

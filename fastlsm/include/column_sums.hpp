@@ -136,8 +136,8 @@ NOINLINE void sum_columns_of(const T *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t
 inline void sum_columns(Format format, const char *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t columns, double *hi,
                         double *lo)
 {
-    with_item_in_order(
-        format, [&](auto of) { sum_columns_of((const typename decltype(of)::type *)x, pitch, n, columns, hi, lo); });
+    with_item(format,
+              [&](auto of) { sum_columns_of((const typename decltype(of)::type *)x, pitch, n, columns, hi, lo); });
 }
 
 /* Rows of LANES columns, to the lanes of those columns in memory: lane l of column c is hi[l * LANES + c]. */
@@ -182,7 +182,7 @@ inline void sum_slab(Format format, const char *x, ptrdiff_t pitch, ptrdiff_t n,
     }
     ptrdiff_t part = part_length(n), used = start % part + height;
     bool begins = start % part == 0, ends = used % part == 0 || start + height == n;
-    with_item_in_order(format, [&](auto of) {
+    with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
         for (ptrdiff_t c = 0; c < columns; c += LANES) {
             double *block_hi = lanes_hi + c * LANES, *block_lo = lanes_lo + c * LANES;
@@ -241,7 +241,7 @@ NOINLINE void sum_where_it_lies_of(const T *x, ptrdiff_t pitch, ptrdiff_t n, ptr
 inline void sum_where_it_lies(Format format, const char *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t width,
                               ptrdiff_t columns, double *lanes_hi, double *lanes_lo, double *hi, double *lo)
 {
-    with_item_in_order(format, [&](auto of) {
+    with_item(format, [&](auto of) {
         sum_where_it_lies_of((const typename decltype(of)::type *)x, pitch, n, width, columns, lanes_hi, lanes_lo, hi,
                              lo);
     });

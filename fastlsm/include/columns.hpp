@@ -97,6 +97,24 @@ struct RowsAhead {
     ptrdiff_t result, src;
 };
 
+/* What the last step reads beside diff_dst: an operand, its exp in memory, or its exp computed on the way. */
+enum class Second { OPERAND, EXP, EXP_OF_OPERAND };
+
+/* f(step, second) for the step that ends a form, and what it reads. */
+template <class R, class F> ALWAYS_INLINE bool with_step_and_second(Form form, bool is_exp, F f)
+{
+    bool out_of_range = false;
+    with_step<R>(form, [&](auto step) {
+        if constexpr (!decltype(step)::FROM_EXP)
+            out_of_range = f(step, std::integral_constant<Second, Second::OPERAND>{});
+        else if (is_exp)
+            out_of_range = f(step, std::integral_constant<Second, Second::EXP>{});
+        else
+            out_of_range = f(step, std::integral_constant<Second, Second::EXP_OF_OPERAND>{});
+    });
+    return out_of_range;
+}
+
 template <class T, class Step, Second second> struct WriteColumns {
     using R = Arithmetic<T>;
     using X = std::conditional_t<second == Second::EXP, R, T>;
@@ -160,7 +178,7 @@ NOINLINE bool write_columns_of(Strip y, Strip g, Strip x, RowsAhead ahead, ptrdi
 inline bool write_columns(Form form, Format format, Strip y, Strip g, Strip x, bool is_exp, RowsAhead ahead,
                           ptrdiff_t rows, ptrdiff_t n, const Constants &constants, const Copy *next, ptrdiff_t next_row)
 {
-    return with_item_in_order(format, [&](auto of) {
+    return with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
         return with_step_and_second<Arithmetic<T>>(form, is_exp, [&](auto step, auto second) {
             return write_columns_of<T, decltype(step), decltype(second)::value>(y, g, x, ahead, rows, n, constants,
@@ -173,7 +191,7 @@ inline bool write_columns(Form form, Format format, Strip y, Strip g, Strip x, b
 inline void mend_columns(Format format, Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t n,
                          const Constants &constants)
 {
-    with_item_in_order(format, [&](auto of) {
+    with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
         for (ptrdiff_t j = 0; j < rows; j++)
             mend_dst(y.row<T>(j), g.row<const T>(j), x.row<const T>(j), n, constants.diff_dst_hi, constants.diff_dst_lo,
@@ -198,7 +216,7 @@ template <class T> NOINLINE void max_columns_of(Strip x, ptrdiff_t rows, ptrdiff
 /* Raises the constant MAXIMUM of each column to the column's maximum. NaN is passed over. n is a multiple of LANES. */
 inline void max_columns(Format format, Strip x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants)
 {
-    with_item_in_order(format, [&](auto of) {
+    with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
         max_columns_of<T>(x, rows, n, constants.of<Arithmetic<T>>(MAXIMUM));
     });
@@ -248,7 +266,7 @@ NOINLINE void exp_columns_of(Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, cons
 inline void exp_columns(Format format, bool apart, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n,
                         const Constants &constants, const Copy *next, ptrdiff_t next_row)
 {
-    with_item_in_order(format, [&](auto of) {
+    with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
         (apart ? exp_columns_of<T, true> : exp_columns_of<T, false>)(e, x, rows, n, constants, next, next_row);
     });

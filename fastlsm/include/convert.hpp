@@ -60,7 +60,7 @@ template <class R, class T> NOINLINE void store_elements_of(char *to, const R *f
 /* n elements of a dtype, `stride` bytes apart, to float or double. */
 inline void load_elements(bool in_double, void *to, DType dtype, const char *from, ptrdiff_t stride, ptrdiff_t n)
 {
-    with_item_in_order(format_of(dtype), [&](auto of) {
+    with_item(format_of(dtype), [&](auto of) {
         using T = typename decltype(of)::type;
         if (in_double)
             load_elements_of<double, T>((double *)to, from, stride, n);
@@ -72,7 +72,7 @@ inline void load_elements(bool in_double, void *to, DType dtype, const char *fro
 /* n elements of float or double to a dtype, rounded once. */
 inline void store_elements(bool in_double, const void *from, DType dtype, char *to, ptrdiff_t stride, ptrdiff_t n)
 {
-    with_item_in_order(format_of(dtype), [&](auto of) {
+    with_item(format_of(dtype), [&](auto of) {
         using T = typename decltype(of)::type;
         if (in_double)
             store_elements_of<double, T>(to, (const double *)from, stride, n);

@@ -126,11 +126,11 @@ NOINLINE bool write_flat_of(T *y, const T *g, const T *x, ptrdiff_t rows, ptrdif
 inline bool write_flat(Form form, Format format, char *y, const char *g, const char *x, ptrdiff_t rows, ptrdiff_t n,
                        const Constants &constants, const void *pattern, bool ahead, Stream *stream)
 {
-    return with_item_in_order(format, [&](auto of) {
+    return with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
         bool out_of_range = false;
         with_step<Arithmetic<T>>(form, [&](auto step) {
-            if constexpr (!decltype(step)::FROM_EXP)
+            if constexpr (Isa::QUICK_PICK && !decltype(step)::FROM_EXP)
                 out_of_range = write_flat_of<T, decltype(step)>((T *)y, (const T *)g, (const T *)x, rows, n, constants,
                                                                 (const char *)pattern, ahead, stream);
         });

@@ -17,12 +17,11 @@ namespace {
 /* The dtype of an array. */
 enum class DType { FLOAT32, FLOAT64, BFLOAT16, FLOAT16 };
 
-/* How the loops read and write adjacent elements. bfloat16 has two ways: vectors in the elements' order, or pairs of
- * vectors, one of the elements of even number and one of those of odd number. Each element is half of a 32-bit word, so
- * that a pair takes fewer operations. */
-enum class Format { F32, F64, BF16, BF16_IN_PAIRS, F16 };
+/* The format of adjacent elements that loops read and write. */
+enum class Format { F32, F64, BF16, F16 };
 
-/* The element type that stands for Format::BF16_IN_PAIRS. */
+/* bfloat16 as the loops along rows read it: in pairs of vectors, one of the elements of even number and one of those of
+ * odd number. Each element is half of a 32-bit word, so that a pair takes fewer operations. */
 struct bf16_in_pairs {
     bf16 item;
 };
@@ -158,22 +157,21 @@ template <class F> ALWAYS_INLINE auto with_item(Format format, F f)
     case Format::F32: return f(Of<float>{});
     case Format::F64: return f(Of<double>{});
     case Format::BF16: return f(Of<bf16>{});
-    case Format::BF16_IN_PAIRS: return f(Of<bf16_in_pairs>{});
     case Format::F16: return f(Of<f16>{});
     }
     __builtin_unreachable();
 }
 
-/* The same for loops that read all elements in their order. */
-template <class F> ALWAYS_INLINE auto with_item_in_order(Format format, F f)
+/* The same for the loops along rows. */
+template <class F> ALWAYS_INLINE auto with_item_of_rows(Format format, F f)
 {
     return with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
-        return f(Of<std::conditional_t<std::is_same_v<T, bf16_in_pairs>, bf16, T>>{});
+        return f(Of<std::conditional_t<std::is_same_v<T, bf16>, bf16_in_pairs, T>>{});
     });
 }
 
-/* The format of an array's elements, in their order. */
+/* The format of an array's elements. */
 inline Format format_of(DType dtype)
 {
     switch (dtype) {
@@ -211,7 +209,6 @@ inline const char *format_name(Format format)
     case Format::F32: return "float32";
     case Format::F64: return "float64";
     case Format::BF16: return "bfloat16";
-    case Format::BF16_IN_PAIRS: return "bfloat16 in pairs";
     case Format::F16: return "float16";
     }
     __builtin_unreachable();

@@ -95,7 +95,8 @@ NOINLINE void sum_rows_of(Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, doub
 inline void sum_rows(Format format, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, double *hi, double *lo,
                      LaneSums *carry)
 {
-    with_item(format, [&](auto of) { sum_rows_of<typename decltype(of)::type>(x, rows, n, ahead, hi, lo, carry); });
+    with_item_of_rows(format,
+                      [&](auto of) { sum_rows_of<typename decltype(of)::type>(x, rows, n, ahead, hi, lo, carry); });
 }
 
 /* The maximum of a row and `max`, NaN passed over. */
@@ -141,7 +142,7 @@ NOINLINE void max_rows_of(Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, cons
 /* Raises the constant MAXIMUM of each row to the row's maximum. NaN is passed over. */
 inline void max_rows(Format format, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, const Constants &constants)
 {
-    with_item(format, [&](auto of) { max_rows_of<typename decltype(of)::type>(x, rows, n, ahead, constants); });
+    with_item_of_rows(format, [&](auto of) { max_rows_of<typename decltype(of)::type>(x, rows, n, ahead, constants); });
 }
 
 /* What a pass finds of the rows after those it computes, so that memory is read while the processor computes. */
@@ -243,7 +244,7 @@ NOINLINE void exp_rows_of(Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ah
 inline void exp_rows(Format format, bool apart, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead,
                      const Constants &constants, LaneSums *carry, const Next &next)
 {
-    with_item(format, [&](auto of) {
+    with_item_of_rows(format, [&](auto of) {
         using T = typename decltype(of)::type;
         (apart ? exp_rows_of<T, true> : exp_rows_of<T, false>)(e, x, rows, n, ahead, constants, carry, next);
     });
@@ -278,54 +279,40 @@ template <class T> struct ToStream {
     }
 };
 
-/* What the last step reads beside diff_dst. */
-enum class Second { OPERAND, EXP, EXP_OF_OPERAND };
-
-/* The readers of it, along a row of T. exp in memory has whole units. */
-template <class T, Second second> struct SecondOfRow {
-    using R = Arithmetic<T>;
-    using C = ConstantReader<R, Way::ALONG>;
-    using InMemory = std::conditional_t<second == Second::EXP, R, T>;
+/* The second operand of the last step, along a row of T: an operand, or its exp in memory, which has whole units. */
+template <class T, bool is_exp> struct SecondOfRow {
+    using InMemory = std::conditional_t<is_exp, Arithmetic<T>, T>;
     const InMemory *x;
-    C constants;
 
-    ALWAYS_INLINE auto whole(ptrdiff_t i) const { return wrapped(Whole<InMemory>{ x + i }); }
+    ALWAYS_INLINE Whole<InMemory> whole(ptrdiff_t i) const { return { x + i }; }
     ALWAYS_INLINE auto first(ptrdiff_t i, ptrdiff_t elements) const
     {
-        if constexpr (second == Second::EXP)
+        if constexpr (is_exp)
             return whole(i);
         else
-            return wrapped(First<T>{ x + i, elements, 0 });
-    }
-
-private:
-    template <class X> ALWAYS_INLINE auto wrapped(X reader) const
-    {
-        if constexpr (second == Second::EXP_OF_OPERAND)
-            return ExpOf<C, X>{ constants, reader };
-        else
-            return reader;
+            return First<T>{ x + i, elements, 0 };
     }
 };
 
 /* The step that ends a form, along a row. */
-template <class T, Second second, class Step, class Sink>
-ALWAYS_INLINE void write_row(Step *step, Sink *sink, const T *g, SecondOfRow<T, second> x, ptrdiff_t n, bool ahead,
-                             Lanes<T> *next_lanes, const T *next)
+template <class T, class Step, class Sink>
+ALWAYS_INLINE void write_row(Step *step, Sink *sink, const T *g, SecondOfRow<T, Step::FROM_EXP> x, ptrdiff_t n,
+                             ConstantReader<Arithmetic<T>, Way::ALONG> constants, bool ahead, Lanes<T> *next_lanes,
+                             const T *next)
 {
     using R = Arithmetic<T>;
     constexpr int UNIT = Item<T>::UNIT;
     constexpr ptrdiff_t unit = UNIT_ELEMENTS<T>;
-    const char *asked_for = (const char *)(second == Second::EXP ? (const void *)g : (const void *)x.x) + AHEAD_BYTES;
+    const char *asked_for = (const char *)(Step::FROM_EXP ? (const void *)g : (const void *)x.x) + AHEAD_BYTES;
     Vector<R> y[TOGETHER<R>];
     ptrdiff_t i = 0, summed = 0;
     auto unit_at = [&](ptrdiff_t j) {
-        (*step).template operator()<UNIT>(y, x.constants, Whole<T>{ g + j }, x.whole(j));
+        (*step).template operator()<UNIT>(y, constants, Whole<T>{ g + j }, x.whole(j));
         Item<T>::template store<UNIT>(sink->at(j), y);
     };
     /* Without a stream, an element can be computed twice. Then the loop begins at an aligned address, so that no store
      * crosses a cache line, and the first unit covers what is before it. Pairs of exp must be read where they begin. */
-    constexpr bool TWICE = !Sink::STREAMED && !(second == Second::EXP && UNIT > 1);
+    constexpr bool TWICE = !Sink::STREAMED && !(Step::FROM_EXP && UNIT > 1);
     if constexpr (TWICE) {
         ptrdiff_t unaligned = -(uintptr_t)sink->at(0) % (unit * sizeof(T)) / sizeof(T);
         if (n >= 4 * STEP<R> && unaligned) {
@@ -334,7 +321,7 @@ ALWAYS_INLINE void write_row(Step *step, Sink *sink, const T *g, SecondOfRow<T, 
         }
     }
     for (; i + STEP<R> <= n; i += STEP<R>) {
-        (*step).template operator()<TOGETHER<R>>(y, x.constants, Whole<T>{ g + i }, x.whole(i));
+        (*step).template operator()<TOGETHER<R>>(y, constants, Whole<T>{ g + i }, x.whole(i));
         Item<T>::template store<TOGETHER<R>>(sink->at(i), y);
         if (ahead)
             prefetch(asked_for + i * sizeof(T), STEP<R> * sizeof(T));
@@ -350,7 +337,7 @@ ALWAYS_INLINE void write_row(Step *step, Sink *sink, const T *g, SecondOfRow<T, 
         if (TWICE && !Item<T>::QUICK_ENDS && n >= unit) {
             unit_at(n - unit);
         } else {
-            (*step).template operator()<UNIT>(y, x.constants, First<T>{ g + i, n - i, 0 }, x.first(i, n - i));
+            (*step).template operator()<UNIT>(y, constants, First<T>{ g + i, n - i, 0 }, x.first(i, n - i));
             Item<T>::store_first(sink->at(i), y, n - i);
             sink->put(n - i);
         }
@@ -360,12 +347,12 @@ ALWAYS_INLINE void write_row(Step *step, Sink *sink, const T *g, SecondOfRow<T, 
         sum_row(next_lanes, next + summed, n - summed, false);
 }
 
-template <class T, class Step, Second second, bool STREAMED>
+template <class T, class Step, bool STREAMED>
 NOINLINE bool write_rows_of(Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, Stream *stream,
                             const Constants &constants, const Next &next)
 {
     using R = Arithmetic<T>;
-    using SecondOperand = SecondOfRow<T, second>;
+    using Second = SecondOfRow<T, Step::FROM_EXP>;
     Step step;
     for (ptrdiff_t r = 0; r < rows; r++) {
         Lanes<T> lanes;
@@ -373,8 +360,8 @@ NOINLINE bool write_rows_of(Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t
         if (next_row && next.carry)
             lanes.read(next.carry);
         auto write = [&](auto sink) {
-            SecondOperand row = { x.row<const typename SecondOperand::InMemory>(r), { constants.of<R>(0) + r } };
-            write_row(&step, &sink, g.row<const T>(r), row, n, ahead, &lanes, next_row);
+            Second second = { x.row<const typename Second::InMemory>(r) };
+            write_row(&step, &sink, g.row<const T>(r), second, n, { constants.of<R>(0) + r }, ahead, &lanes, next_row);
         };
         if constexpr (STREAMED) {
             stream->seek(y.row<T>(r));
@@ -388,41 +375,27 @@ NOINLINE bool write_rows_of(Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t
     return step.has_out_of_range();
 }
 
-/* f(step, second) for the step that ends a form, and what it reads: an operand, its exp in memory, or its exp computed
- * on the way. */
-template <class R, class F> ALWAYS_INLINE bool with_step_and_second(Form form, bool is_exp, F f)
+/* The results of each row, to y or into the stream. x is the second operand, or its exp if the form writes from that.
+ * Meanwhile the sums of the next rows' diff_dst. Returns whether there is a dst that the step cannot do. */
+inline bool write_rows(Form form, Format format, Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead,
+                       Stream *stream, const Constants &constants, const Next &next)
 {
-    bool out_of_range = false;
-    with_step<R>(form, [&](auto step) {
-        if constexpr (!decltype(step)::FROM_EXP)
-            out_of_range = f(step, std::integral_constant<Second, Second::OPERAND>{});
-        else if (is_exp)
-            out_of_range = f(step, std::integral_constant<Second, Second::EXP>{});
-        else
-            out_of_range = f(step, std::integral_constant<Second, Second::EXP_OF_OPERAND>{});
-    });
-    return out_of_range;
-}
-
-/* The results of each row, to y or into the stream. x is the second operand, or its exp if the pass before has left
- * that. Meanwhile the sums of the next rows' diff_dst. Returns whether there is a dst that the step cannot do. */
-inline bool write_rows(Form form, Format format, Strip y, Strip g, Strip x, bool is_exp, ptrdiff_t rows, ptrdiff_t n,
-                       bool ahead, Stream *stream, const Constants &constants, const Next &next)
-{
-    return with_item(format, [&](auto of) {
+    return with_item_of_rows(format, [&](auto of) {
         using T = typename decltype(of)::type;
-        return with_step_and_second<Arithmetic<T>>(form, is_exp, [&](auto step, auto second) {
-            return (stream ? write_rows_of<T, decltype(step), decltype(second)::value, true>
-                           : write_rows_of<T, decltype(step), decltype(second)::value, false>)(y, g, x, rows, n, ahead,
-                                                                                               stream, constants, next);
+        bool out_of_range = false;
+        with_step<Arithmetic<T>>(form, [&](auto step) {
+            using Step = decltype(step);
+            out_of_range = (stream ? write_rows_of<T, Step, true>
+                                   : write_rows_of<T, Step, false>)(y, g, x, rows, n, ahead, stream, constants, next);
         });
+        return out_of_range;
     });
 }
 
 /* Compute again what the dst form's step could not do. */
 inline void mend_rows(Format format, Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants)
 {
-    with_item(format, [&](auto of) {
+    with_item_of_rows(format, [&](auto of) {
         using T = typename decltype(of)::type;
         for (ptrdiff_t r = 0; r < rows; r++)
             mend_dst(y.row<T>(r), g.row<const T>(r), x.row<const T>(r), n, constants.diff_dst_hi + r,

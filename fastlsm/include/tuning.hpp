@@ -42,8 +42,6 @@ constexpr ptrdiff_t MOST_TOGETHER = 64;
 constexpr ptrdiff_t LEAST_READ_AHEAD = 512;
 /* The same for the dst form, in elements. 256: 1.04 (64 elements 1.15), never: 1.05. */
 constexpr ptrdiff_t LEAST_DST_ROW_READ_AHEAD = 64;
-/* Elements of a bfloat16 row that is read in pairs of vectors. 64: 1.00, 512: 1.08 (dst form 1.24). */
-constexpr ptrdiff_t LEAST_PAIRED_ROW = 128;
 
 /* ------------------------------------------------------------------------------------------------------- flat rows */
 

@@ -72,8 +72,8 @@ cdef extern from "rows.hpp" nogil:
         Format format, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead, const Constants& constants) noexcept
     void exp_rows(Format format, bint apart, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead,
                   const Constants& constants, LaneSums* carry, const Next& next) noexcept
-    bint write_rows(Form form, Format format, Strip y, Strip g, Strip x, bint is_exp, Py_ssize_t rows, Py_ssize_t n,
-                    bint ahead, Stream* stream, const Constants& constants, const Next& next) noexcept
+    bint write_rows(Form form, Format format, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead,
+                    Stream* stream, const Constants& constants, const Next& next) noexcept
     void mend_rows(Format format, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n,
                    const Constants& constants) noexcept
 

@@ -18,7 +18,7 @@ cdef extern from "item.hpp" nogil:
 cdef extern from "tuning.hpp" nogil:
     enum:
         AHEAD_FROM, FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW, LEAST_DST_ROW_READ_AHEAD,
-        LEAST_FLAT_RUN, LEAST_NEAR, LEAST_PAIRED_ROW, LEAST_READ_AHEAD, LEAST_WIDE_RUN, MOST_TOGETHER, NARROWEST_TILE,
+        LEAST_FLAT_RUN, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_WIDE_RUN, MOST_TOGETHER, NARROWEST_TILE,
         NEAR_RUN, NEAR_TILE, SLAB, STAGE, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TILE
 
 
@@ -32,7 +32,6 @@ cdef struct Plan:
     Walk walk
     bint in_double              # the arithmetic
     Format format               # how the loops read elements: of the operands where they lie, else of scratch
-    Format row_format           # the same along rows
     Py_ssize_t count            # rows or columns
     Py_ssize_t together         # rows that go together, or columns of a tile
     int threads
@@ -167,7 +166,7 @@ cdef inline void plan_columns(const Problem* p, Plan* plan, Format arithmetic) n
         and inner_stride(&p.src, plan) == p.src.itemsize
         and inner_stride(&p.out, plan) == p.out.itemsize
     )
-    plan.format = plan.row_format = common_format(p, arithmetic, adjacent and not turned)
+    plan.format = common_format(p, arithmetic, adjacent and not turned)
     plan.wide = p.out.far and inner >= LEAST_WIDE_RUN and not turned
     # Shorter columns are cheaper to copy to scratch.
     plan.near = not plan.wide and not plan.in_double and LEAST_NEAR <= p.n <= part_length(p.n)
@@ -178,8 +177,6 @@ cdef inline void plan_columns(const Problem* p, Plan* plan, Format arithmetic) n
 cdef inline void plan_rows(const Problem* p, Plan* plan, bint ready) noexcept nogil:
     cdef Py_ssize_t longest = TOGETHER_ELEMENTS // 2 if is_narrow(plan.format) else TOGETHER_ELEMENTS // 4
     plan.reads_next = reads_next(p, plan, ready)
-    if plan.format == Format.BF16 and p.n >= LEAST_PAIRED_ROW:
-        plan.row_format = Format.BF16_IN_PAIRS
     if ready and p.n <= longest:
         plan.together = (TOGETHER_ELEMENTS // 2 if plan.in_double else TOGETHER_ELEMENTS) // p.n
         plan.together = min(plan.together, min(<Py_ssize_t> MOST_TOGETHER, blocks(plan.count, plan.threads)))
@@ -197,7 +194,7 @@ cdef inline Plan plan_for(const Problem* p, int threads) noexcept nogil:
     adjacent = p.diff_dst.n == p.diff_dst.itemsize and p.src.n == p.src.itemsize and p.out.n == p.out.itemsize
     along = is_along(&p.diff_dst) and is_along(&p.src) and is_along(&p.out)
     ready = adjacent and p.diff_dst.dtype == p.out.dtype and p.src.dtype == p.out.dtype
-    plan.format = plan.row_format = common_format(p, arithmetic, adjacent)
+    plan.format = common_format(p, arithmetic, adjacent)
     plan.threads = threads
     plan.count = p.outer * p.inner
     for d in range(p.ndim):

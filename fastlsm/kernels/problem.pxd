@@ -11,7 +11,6 @@ cdef extern from "item.hpp" nogil:
         F32
         F64
         BF16
-        BF16_IN_PAIRS
         F16
 
     Format format_of(DType dtype) noexcept

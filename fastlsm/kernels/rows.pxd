@@ -79,12 +79,12 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
                 set_maximum(plan.in_double, constants, r, reduced.max[r])
     else:
         if traits.has_gradient:
-            sum_rows(plan.row_format, diff_dst, count, n, plan.ahead, constants.diff_dst_hi, constants.diff_dst_lo,
+            sum_rows(plan.format, diff_dst, count, n, plan.ahead, constants.diff_dst_hi, constants.diff_dst_lo,
                      NULL)
         if traits.needs_exp:
             for r in range(count):
                 set_maximum(plan.in_double, constants, r, -INFINITY)
-            max_rows(plan.row_format, src, count, n, plan.ahead, constants)
+            max_rows(plan.format, src, count, n, plan.ahead, constants)
     set_first_constants(plan.in_double, p.form, constants, count, n)
     if traits.needs_exp:
         for r in range(count):
@@ -94,7 +94,7 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
             next.rows = next_count
             for r in range(next_count):
                 reduced.max[r] = -INFINITY
-        exp_rows(plan.row_format, traits.apart, e, src, count, n, plan.ahead, constants, NULL, next)
+        exp_rows(plan.format, traits.apart, e, src, count, n, plan.ahead, constants, NULL, next)
         set_last_constants(plan.in_double, p.form, constants, count)
     else:
         extreme = has_extreme_sum(plan.in_double, constants, count)
@@ -105,12 +105,12 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
     if over_itself:
         stream = NULL
     extreme |= write_rows(
-        p.form, plan.row_format, y, diff_dst, e if from_exp else src, from_exp, count, n, plan.ahead, stream, constants,
+        p.form, plan.format, y, diff_dst, e if from_exp else src, count, n, plan.ahead, stream, constants,
         next)
     if extreme:
         if stream != NULL:
             stream.close()
-        mend_rows(plan.row_format, y, diff_dst, src, count, n, constants)
+        mend_rows(plan.format, y, diff_dst, src, count, n, constants)
     if over_itself:
         send(p, y.data, out, count, bytes)
 
@@ -197,7 +197,7 @@ cdef inline Sum sum_part(const Problem* p, const Plan* plan, const Line* line, P
     clear(&lanes)
     while j < stop and not p.stopped:
         n = min(chunk, stop - j)
-        sum_rows(plan.row_format, load_chunk(plan, line, j, n, scratch.elements), 1, n, plan.ahead, NULL, NULL, &lanes)
+        sum_rows(plan.format, load_chunk(plan, line, j, n, scratch.elements), 1, n, plan.ahead, NULL, NULL, &lanes)
         j += n
     return total(plan.in_double, &lanes)
 
@@ -210,7 +210,7 @@ cdef inline double max_part(const Problem* p, const Plan* plan, const Line* line
     set_maximum(plan.in_double, constants, 0, -INFINITY)
     while j < stop and not p.stopped:
         n = min(chunk, stop - j)
-        max_rows(plan.row_format, load_chunk(plan, line, j, n, scratch.elements), 1, n, plan.ahead, constants)
+        max_rows(plan.format, load_chunk(plan, line, j, n, scratch.elements), 1, n, plan.ahead, constants)
         j += n
     return maximum_of(plan.in_double, constants, 0)
 
@@ -244,7 +244,7 @@ cdef inline void exp_part(const Problem* p, const Plan* plan, const Line* src, P
         e.data = at_part(kept, j - start, plan) if kept != NULL else <char*> exps.elements
         if next_src != NULL:
             next.strip = load_chunk(plan, next_src, j, n, next_scratch.elements)
-        exp_rows(plan.row_format, apart, e, x, 1, n, plan.ahead, constants, &lanes, next)
+        exp_rows(plan.format, apart, e, x, 1, n, plan.ahead, constants, &lanes, next)
         j += n
     part.exps = total(plan.in_double, &lanes)
     part.ties = constants.ties[0]
@@ -254,21 +254,22 @@ cdef inline void write_part(const Problem* p, const Plan* plan, const Line* diff
                             Py_ssize_t start, Py_ssize_t stop, const Constants& constants, bint extreme, char* kept,
                             const Line* next_diff_dst, Part* next_part, Stream* stream) noexcept nogil:
     """The results. Meanwhile sum this part of the next row's diff_dst, if any."""
-    cdef Chunk src_scratch, diff_dst_scratch, next_scratch, result
-    cdef LaneSums lanes
+    cdef Chunk src_scratch, diff_dst_scratch, next_scratch, exps, result
+    cdef LaneSums lanes, unused
     cdef FormTraits traits = traits_of(p.form)
-    cdef bint out_is_ready = is_ready(&p.out, p.out.n, plan.format)
+    cdef bint from_exp = writes_from_exp(p.form), out_is_ready = is_ready(&p.out, p.out.n, plan.format)
     # An element may be computed twice, so that results must not go where operands are still to be read.
     cdef bint direct = out_is_ready and not writes_over_operand(p)
-    cdef bint in_one_go = direct and (kept != NULL or src.is_ready)
+    cdef bint in_one_go = direct and (kept != NULL or src.is_ready and not from_exp)
     cdef Py_ssize_t j = start, chunk, n
-    cdef Next next = Next(Strip(NULL, 0), 0, NULL, NULL, NULL, &lanes)
-    cdef Strip g = Strip(NULL, 0), y = g, x
+    cdef Next next = Next(Strip(NULL, 0), 0, NULL, NULL, NULL, &lanes), no_next = next
+    cdef Strip g = Strip(NULL, 0), y = g, x, e
     if not direct:
         stream = NULL
     in_one_go &= (not traits.has_gradient or diff_dst.is_ready) and (next_diff_dst == NULL or next_diff_dst.is_ready)
     chunk = chunk_of(stop - start, in_one_go)
     clear(&lanes)
+    clear(&unused)
     if next_diff_dst != NULL:
         next.rows = 1
     while j < stop and not p.stopped:
@@ -277,16 +278,20 @@ cdef inline void write_part(const Problem* p, const Plan* plan, const Line* diff
             x = Strip(at_part(kept, j - start, plan), 0)
         else:
             x = load_chunk(plan, src, j, n, src_scratch.elements)
+        if from_exp and kept == NULL:       # the row is too long to keep all its exp: once more
+            e = Strip(<char*> exps.elements, 0)
+            exp_rows(plan.format, False, e, x, 1, n, plan.ahead, constants, &unused, no_next)
+            x = e
         if traits.has_gradient:
             g = load_chunk(plan, diff_dst, j, n, diff_dst_scratch.elements)
         if next_diff_dst != NULL:
             next.strip = load_chunk(plan, next_diff_dst, j, n, next_scratch.elements)
         y.data = out + j * p.out.n if direct else <char*> next_line(result.elements)
-        if write_rows(p.form, plan.row_format, y, g, x, kept != NULL, 1, n, plan.ahead, stream, constants,
+        if write_rows(p.form, plan.format, y, g, x, 1, n, plan.ahead, stream, constants,
                       next) or extreme:
             if stream != NULL:
                 stream.close()
-            mend_rows(plan.row_format, y, g, x, 1, n, constants)
+            mend_rows(plan.format, y, g, x, 1, n, constants)
         if direct:
             pass
         elif not out_is_ready:
