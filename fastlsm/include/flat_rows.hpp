@@ -45,9 +45,6 @@ template <class R, int count> struct PickedConstants {
     ALWAYS_INLINE Vector<R> operator()(int constant, int k) const { return values[constant][k]; }
 };
 
-template <class Step> struct NeedsTerms : std::false_type {};
-template <class R> struct NeedsTerms<DstStep<R>> : std::true_type {};
-
 /* `count` vectors from element i on. `constants` are those of the rows that the pattern counts. */
 template <int count, class T, class Step, class Reader>
 ALWAYS_INLINE void flat_step(Step *step, Vector<Arithmetic<T>> *y, Reader g, Reader x, const Arithmetic<T> *constants,
@@ -60,7 +57,7 @@ ALWAYS_INLINE void flat_step(Step *step, Vector<Arithmetic<T>> *y, Reader g, Rea
         memcpy(&row, pattern + k * sizeof row, sizeof row);
         auto pick = [&](int constant) { return Isa::pick(load_vector(constants + constant * TILE_STRIDE), row); };
         picked.values[FACTOR][k] = pick(FACTOR);
-        if constexpr (NeedsTerms<Step>::value) {
+        if constexpr (Step::HAS_TERMS) {
             picked.values[FACTOR_LOW][k] = pick(FACTOR_LOW);
             for (int i = 0; i < Real<R>::Q_TERMS; i++)
                 picked.values[TERMS + i][k] = picked.values[FACTOR][k] * Real<R>::Q[i];

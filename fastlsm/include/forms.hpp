@@ -17,14 +17,15 @@ struct FormTraits {
     bool has_gradient; /* reads diff_dst, and needs its sum */
     bool needs_exp;    /* needs the maximum of src and the sum of exp */
     bool apart;        /* sums only the exp of what is below the maximum, and counts the elements at it */
+    bool has_limits;   /* its step cannot do extreme sums of diff_dst, nor all dst (dst.hpp) */
 };
 
 inline FormTraits traits_of(Form form)
 {
     switch (form) {
-    case Form::LOG_SOFTMAX: return { .has_gradient = false, .needs_exp = true, .apart = true };
-    case Form::BACKWARD_SRC: return { .has_gradient = true, .needs_exp = true, .apart = false };
-    case Form::BACKWARD_DST: return { .has_gradient = true, .needs_exp = false, .apart = false };
+    case Form::LOG_SOFTMAX: return { .has_gradient = false, .needs_exp = true, .apart = true, .has_limits = false };
+    case Form::BACKWARD_SRC: return { .has_gradient = true, .needs_exp = true, .apart = false, .has_limits = false };
+    case Form::BACKWARD_DST: return { .has_gradient = true, .needs_exp = false, .apart = false, .has_limits = true };
     }
     __builtin_unreachable();
 }

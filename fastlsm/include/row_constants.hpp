@@ -157,7 +157,7 @@ ALWAYS_INLINE double log_of_sum(const Row<double> &row, Sum others, double ties)
 
 template <class R> NOINLINE void set_first_constants_of(Form form, Constants constants, ptrdiff_t count, ptrdiff_t n)
 {
-    if (!traits_of(form).needs_exp) {
+    if (traits_of(form).has_limits) {
         ROWS_ARE_INDEPENDENT
         for (ptrdiff_t r = 0; r < count; r++)
             set_dst_constants<R>(constants, r);

@@ -260,6 +260,7 @@ template <class T> struct ToMemory {
 };
 template <class T> struct ToStream {
     static constexpr bool STREAMED = true;
+    static_assert(sizeof(T) % sizeof(uint16_t) == 0, "Stream::send_first_line goes in steps of two bytes");
     Stream *stream;
     bool is_short;
     ALWAYS_INLINE ToStream(Stream *stream, ptrdiff_t n)

@@ -143,7 +143,7 @@ template <int count, class R, class Reader> ALWAYS_INLINE void load_exp(Vector<R
 }
 
 template <class R> struct LogSoftmaxStep {
-    static constexpr bool FROM_EXP = false;
+    static constexpr bool FROM_EXP = false, HAS_TERMS = false;
     template <int count, class C, class G, class X> ALWAYS_INLINE void operator()(Vector<R> *y, C constants, G, X src)
     {
         for_each_vector<count>(src,
@@ -180,7 +180,7 @@ template <class R> ALWAYS_INLINE Vector<R> minus_product_vector(Vector<R> g, Vec
 }
 
 template <class R> struct SrcStep {
-    static constexpr bool FROM_EXP = true;
+    static constexpr bool FROM_EXP = true, HAS_TERMS = false;
     template <int count, class C, class G, class E>
     ALWAYS_INLINE void operator()(Vector<R> *y, C constants, G diff_dst, E exp)
     {
@@ -201,7 +201,7 @@ template <class R> struct SrcStep {
  * f r^2 becomes subnormal, nor so large that 2^k f_low makes an infinity of the largest g. dst.hpp computes again what
  * is beyond these limits. */
 template <class R> struct DstStep {
-    static constexpr bool FROM_EXP = false;
+    static constexpr bool FROM_EXP = false, HAS_TERMS = true;
     Vector<R> largest = splat(Real<R>::DST_LOW);
 
     template <int count, class C, class G, class X>

@@ -139,7 +139,7 @@ cdef enum:
 cdef inline char* stage_of(const Plan* plan, int operand, Py_ssize_t half, Workspace* w) noexcept nogil:
     """Where a tile of an operand is loaded. If the next tile is loaded meanwhile, the two use alternate halves.
 
-    16-bit operands take half of the place; exp has the rest.
+    Narrow operands take half of the place; exp has the rest.
     """
     cdef Py_ssize_t size = STAGE // 2 if is_narrow(plan.format) else STAGE
     return <char*> (w.stage + operand * size + half * (size // 2))
@@ -162,7 +162,7 @@ cdef inline Place find_place(const Problem* p, const Plan* plan, const Tile* til
     at.summed = Source(Strip(stage_of(plan, OF_DIFF_DST, half, w), pitch), False, whole)
     at.diff_dst = at.summed
     at.src = Source(Strip(stage_of(plan, OF_SRC, half, w), pitch), False, whole)
-    # 16-bit operands leave exp a place of its own. Otherwise exp overwrites src if all of exp is kept, and else
+    # Narrow operands leave exp a place of its own. Otherwise exp overwrites src if all of exp is kept, and else
     # diff_dst, which the last pass loads again.
     at.exps = Source(Strip(<char*> w.stage, exp_pitch), False, at.keeps_exp)
     if is_narrow(plan.format):
@@ -319,7 +319,7 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
         meanwhile = describe_copy(&copy, p, plan, &p.src, next, stage_of(plan, OF_SRC, 1 - half, w))
         exp_tile(p, plan, &at, meanwhile, constants, w)
         set_last_constants(plan.in_double, p.form, constants, at.columns)
-    else:
+    if traits_of(p.form).has_limits:
         extreme = has_extreme_sum(plan.in_double, constants, at.columns)
     meanwhile = NULL
     if traits_of(p.form).has_gradient:

@@ -43,7 +43,7 @@ cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first
     if traits.has_gradient:
         turn_rows(p, plan, &p.diff_dst, g, count, gs, w)
         sum_columns(arithmetic, gs.data, pitch, n, columns, constants.diff_dst_hi, constants.diff_dst_lo)
-    if not traits.needs_exp:
+    if traits.has_limits:
         set_dst_factors(plan.in_double, constants, count)
         if has_extreme_sum(plan.in_double, constants, count):
             return False

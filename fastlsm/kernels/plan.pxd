@@ -100,7 +100,7 @@ cdef inline bint is_along(const Operand* op) noexcept nogil:
 cdef inline bint reads_next(const Problem* p, const Plan* plan, bint ready) noexcept nogil:
     """Whether a row is reduced while the row before it is computed, so that memory and arithmetic overlap.
 
-    Rows of 16-bit elements wait little for memory: of them only the dst form's are.
+    Rows of narrow elements wait little for memory: of them only the dst form's are.
     """
     if p.n > KEPT_ROW:                      # such rows are not loaded as a whole
         return not is_narrow(plan.format)

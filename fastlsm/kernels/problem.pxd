@@ -31,6 +31,7 @@ cdef extern from "forms.hpp" nogil:
         bint has_gradient
         bint needs_exp
         bint apart
+        bint has_limits
 
     FormTraits traits_of(Form form) noexcept
     bint writes_from_exp(Form form) noexcept

@@ -96,7 +96,7 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
                 reduced.max[r] = -INFINITY
         exp_rows(plan.format, traits.apart, e, src, count, n, plan.ahead, constants, NULL, next)
         set_last_constants(plan.in_double, p.form, constants, count)
-    else:
+    if traits.has_limits:
         extreme = has_extreme_sum(plan.in_double, constants, count)
     next.rows = 0
     if next_count > 0 and traits.has_gradient:
@@ -380,7 +380,7 @@ cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, S
         if share.in_team:
             openmp_barrier()
         finish_from_parts(p, plan, parts, count, constants)
-    else:
+    if traits.has_limits:
         extreme = has_extreme_sum(plan.in_double, constants, 1)
     for i in range(share.first, share.last):
         write_part(p, plan, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), constants, extreme,
