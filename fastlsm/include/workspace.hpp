@@ -13,7 +13,7 @@ struct Chunk {
     double elements[CHUNK + LANES]; /* so that a chunk can begin at a cache line */
 };
 struct KeptRow {
-    double elements[KEPT_ROW];
+    double elements[KEPT_ROW + LANES]; /* the loops read exp in whole vectors, from any element on */
 };
 
 /* The constants of rows or columns side by side, and what they come from. */
