@@ -32,7 +32,7 @@ cdef extern from "workspace.hpp" nogil:
 
 cdef extern from "tuning.hpp" nogil:
     enum:
-        MANY_CONSTANTS, NEAR_RUN, ROWS_AHEAD, SLAB, STAGE, WIDEST_TILE
+        MANY_CONSTANTS, NEAR_RUN, ROWS_AHEAD, SLAB, STAGE, WIDE_ROWS_AT_ONCE, WIDEST_TILE
 
 
 cdef struct Tile:
@@ -263,6 +263,8 @@ cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at,
     # Results that do not go where they lie wait in w.result, which holds as many rows.
     cdef Py_ssize_t at_once = p.n if at.out.lies else RESULT_BYTES // at.out.strip.pitch
     cdef Strip y, g, x
+    if plan.wide:
+        at_once = min(at_once, <Py_ssize_t> WIDE_ROWS_AT_ONCE)
     if not traits.needs_exp and at.src.lies and not plan.wide:
         ahead.src = ROWS_AHEAD * p.src.n
     if at.out.lies or at.diff_dst.lies or from_source.lies:
