@@ -80,7 +80,7 @@ cdef inline void load_slab(const Problem* p, const Plan* plan, const Operand* op
         at = locate_column(p, op, tile.first + c) + start * op.n
         if is_ready(op, op.inner, plan.format):
             copy_rows(to.data + c * size, to.pitch, at, op.n, height, run * size, 0 if plan.wide else ROWS_AHEAD)
-        elif is_turned(op, plan):
+        elif is_turned(op, op.inner):
             load_turned(plan.in_double, op, at, op.inner, height, run, beside(to, c * size), w.flat)
         else:
             for i in range(height):
@@ -104,7 +104,7 @@ cdef inline void store_slab(const Problem* p, const Plan* plan, const Operand* o
                     stream_copy(at + i * op.n, x.data + i * x.pitch + c * size, run * size)
             else:
                 copy_rows(at, op.n, x.data + c * size, x.pitch, height, run * size, 0)
-        elif is_turned(op, plan):
+        elif is_turned(op, op.inner):
             store_turned(plan.in_double, op, at, height, run, beside(x, c * size), w.flat)
         else:
             for i in range(height):

@@ -113,9 +113,9 @@ cdef inline Py_ssize_t inner_stride(const Operand* op, const Plan* plan) noexcep
     return op.outer if plan.exchanged else op.inner
 
 
-cdef inline bint is_turned(const Operand* op, const Plan* plan) noexcept nogil:
-    """Whether an operand's elements along the axis are nearer to each other than its columns."""
-    return distance(op.n) < distance(inner_stride(op, plan))
+cdef inline bint is_turned(const Operand* op, Py_ssize_t inner) noexcept nogil:
+    """Whether elements along the axis are nearer to each other than columns, which are `inner` apart."""
+    return distance(op.n) < distance(inner)
 
 
 cdef inline bint is_ready_along_inner(const Problem* p, const Plan* plan) noexcept nogil:
@@ -160,7 +160,11 @@ cdef inline void plan_columns(const Problem* p, Plan* plan, Format arithmetic) n
     plan.walk = Walk.COLUMNS
     plan.exchanged = p.inner == 1
     inner = p.outer if plan.exchanged else p.inner
-    turned = is_turned(&p.diff_dst, plan) or is_turned(&p.src, plan) or is_turned(&p.out, plan)
+    turned = (
+        is_turned(&p.diff_dst, inner_stride(&p.diff_dst, plan))
+        or is_turned(&p.src, inner_stride(&p.src, plan))
+        or is_turned(&p.out, inner_stride(&p.out, plan))
+    )
     adjacent = (
         inner_stride(&p.diff_dst, plan) == p.diff_dst.itemsize
         and inner_stride(&p.src, plan) == p.src.itemsize
