@@ -11,13 +11,11 @@ after a call; but fastlsm takes a thread that spins for another program's, and o
 spinning threads would keep it in that belief, and on one thread.
 """
 
-import gc
 import time
 
-from benchmarks.race import PAUSE, timed
+from benchmarks.race import PAUSE, in_rounds, timed
 
 MEASUREMENT = 0.002  # seconds of calls: few, so that some rounds go undisturbed
-LEAST_ROUNDS = 5  # however long they take
 
 
 def good(times):
@@ -26,22 +24,15 @@ def good(times):
 
 
 def duel(calls, estimates, rounds, seconds, pause):
-    """For each name the seconds of a call in each round; once `seconds` have gone by, the fewest rounds have to do."""
+    """For each name the seconds of a call in each round."""
     repeats = {name: max(1, int(MEASUREMENT / each)) for name, each in estimates.items()}
     times = {name: [] for name in calls}
     order = list(calls)
-    deadline = time.monotonic() + seconds
-    gc.disable()
-    try:
-        for number in range(rounds):
-            if number >= LEAST_ROUNDS and time.monotonic() > deadline:
-                break
-            for name in order:
-                if pause:
-                    time.sleep(PAUSE)
-                calls[name]()
-                times[name].append(timed(calls[name], repeats[name]))
-            order.reverse()
-    finally:
-        gc.enable()
+    for _ in in_rounds(rounds, seconds):
+        for name in order:
+            if pause:
+                time.sleep(PAUSE)
+            calls[name]()
+            times[name].append(timed(calls[name], repeats[name]))
+        order.reverse()
     return times

@@ -29,38 +29,43 @@ def estimate(call, first):
     return first if first > MEASUREMENT else timed(call, max(1, int(MEASUREMENT / first)))
 
 
-def race(calls, estimates, rounds, seconds, slow=(), evict=None):
-    """For each name the seconds of a call in each round, None in those that it sat out.
-
-    `estimates` are seconds of one call, `slow` the names that get fewer rounds and no call to warm up; once `seconds`
-    have gone by, the fewest rounds have to do.
-    """
-    repeats = {name: max(1, int(MEASUREMENT / each)) for name, each in estimates.items()}
-    times = {name: [] for name in calls}
-    order = list(calls)
-    shuffle = random.Random(0).shuffle
+def in_rounds(rounds, seconds):
+    """The rounds' numbers, with no garbage collected; once `seconds` have gone by, the fewest rounds have to do."""
     deadline = time.monotonic() + seconds
     gc.disable()
     try:
         for number in range(rounds):
             if number >= LEAST_ROUNDS and time.monotonic() > deadline:
                 break
-            shuffle(order)
-            for name in order:
-                if name in slow and number >= SLOW_ROUNDS:
-                    times[name].append(None)
-                    continue
-                if evict:
-                    evict()
-                time.sleep(PAUSE)
-                if evict:
-                    times[name].append(timed(calls[name]))
-                    continue
-                if name not in slow:
-                    calls[name]()
-                times[name].append(timed(calls[name], repeats[name]))
+            yield number
     finally:
         gc.enable()
+
+
+def race(calls, estimates, rounds, seconds, slow=(), evict=None):
+    """For each name the seconds of a call in each round, None in those that it sat out.
+
+    `estimates` are seconds of one call, `slow` the names that get fewer rounds and no call to warm up.
+    """
+    repeats = {name: max(1, int(MEASUREMENT / each)) for name, each in estimates.items()}
+    times = {name: [] for name in calls}
+    order = list(calls)
+    shuffle = random.Random(0).shuffle
+    for number in in_rounds(rounds, seconds):
+        shuffle(order)
+        for name in order:
+            if name in slow and number >= SLOW_ROUNDS:
+                times[name].append(None)
+                continue
+            if evict:
+                evict()
+            time.sleep(PAUSE)
+            if evict:
+                times[name].append(timed(calls[name]))
+                continue
+            if name not in slow:
+                calls[name]()
+            times[name].append(timed(calls[name], repeats[name]))
     return times
 
 
