@@ -202,14 +202,17 @@ template <class R> struct SrcStep {
  * is beyond these limits. */
 template <class R> struct DstStep {
     static constexpr bool FROM_EXP = false, HAS_TERMS = true;
-    Vector<R> largest = splat(Real<R>::DST_LOW);
+    /* The largest dst, as integers of the same bits: these order what is above 0 alike, and their maximum is the
+     * quicker one. NaN may count as large. */
+    IntegersVector<R> largest = {};
 
     template <int count, class C, class G, class X>
     ALWAYS_INLINE void operator()(Vector<R> *y, C constants, G diff_dst, X dst)
     {
         Vector<R> x[count], t[count], r[count], q[count], magic[count];
         for_each_vector<count>(dst, [&](int k, Vector<R> v) { x[k] = Isa::maximum(splat(Real<R>::DST_LOW), v); });
-        note_largest<count>(x);
+        for (int k = 0; k < count; k++)
+            note((IntegersVector<R>)x[k]);
         for (int k = 0; k < count; k++)
             magic[k] = splat((R)(Real<R>::MAGIC + Real<R>::BIAS));
         reduce_argument<count, R>(x, t, r, magic);
@@ -239,18 +242,13 @@ template <class R> struct DstStep {
                                    [&](int k, Vector<R> g) { y[k] = (q[k] + constants(FACTOR, k)) * t[k] + g; });
         }
     }
-    bool has_out_of_range() const { return Isa::any((u64_vector)(largest > splat(Real<R>::DST_HIGH))); }
+    bool has_out_of_range() const
+    {
+        return Isa::any((u64_vector)(largest > (IntegersVector<R>)splat(Real<R>::DST_HIGH)));
+    }
 
 private:
-    /* NaN is passed over. Two chains, of which only the last operation waits for the step before. */
-    template <int count> ALWAYS_INLINE void note_largest(const Vector<R> *x)
-    {
-        constexpr int chains = count > 1 ? 2 : 1;
-        Vector<R> top[2] = { splat(Real<R>::DST_LOW), splat(Real<R>::DST_LOW) };
-        for (int k = 0; k < count; k++)
-            top[k % chains] = Isa::maximum(x[k], top[k % chains]);
-        largest = Isa::maximum(Isa::maximum(top[0], top[1]), largest);
-    }
+    ALWAYS_INLINE void note(IntegersVector<R> x) { largest = x > largest ? x : largest; }
 };
 
 } // namespace

@@ -37,6 +37,8 @@ constexpr int CACHE_LINE = 64;
 
 typedef float f32_vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef double f64_vector __attribute__((vector_size(VECTOR_BYTES)));
+typedef int32_t i32_vector __attribute__((vector_size(VECTOR_BYTES)));
+typedef int64_t i64_vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint32_t u32_vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint64_t u64_vector __attribute__((vector_size(VECTOR_BYTES)));
 
@@ -44,13 +46,16 @@ template <class R> struct VectorsOf;
 template <> struct VectorsOf<float> {
     using Vector = f32_vector;
     using Bits = u32_vector;
+    using Integers = i32_vector;
 };
 template <> struct VectorsOf<double> {
     using Vector = f64_vector;
     using Bits = u64_vector;
+    using Integers = i64_vector;
 };
 template <class R> using Vector = typename VectorsOf<R>::Vector;
 template <class R> using BitsVector = typename VectorsOf<R>::Bits;
+template <class R> using IntegersVector = typename VectorsOf<R>::Integers;
 
 template <class V> struct ElementOf {
     static V vector;
