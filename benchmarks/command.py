@@ -29,6 +29,9 @@ def run(options):
     if options.beside:
         _beside(options)
         return
+    if options.accuracy:
+        _accuracy(options)
+        return
     show(_race(options), options)
 
 
@@ -77,6 +80,14 @@ def _beside(options):
 
     _warn_unless_quiet()
     comparison.show(beside.compare(options, console, _progress()), console)
+
+
+def _accuracy(options):
+    from benchmarks import accuracy
+
+    table, missing = accuracy.compare(options, _progress())
+    console.print(table)
+    report.show_missing(missing, console)
 
 
 def _race(options):

@@ -40,6 +40,9 @@ def parse(arguments=None):
     mode.add_argument("--loaded", action="store_true", help="fastlsm alone: beside busy processes")
     mode.add_argument("--linear", action="store_true", help="fastlsm alone: time per element, 1e5 to 1e9 elements")
     mode.add_argument(
+        "--accuracy", action="store_true", help="no timing: each contender's worst error, also where a model is sure"
+    )
+    mode.add_argument(
         "--beside",
         metavar="REV",
         help="fastlsm alone: beside that commit's, which is compiled, or that of a folder, which is compiled already",

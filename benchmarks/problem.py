@@ -23,17 +23,19 @@ def _empty(shape, dtype):
 
 
 class Problem:
-    """Arrays come in three guises: the `parent` that owns the memory, `taken` from it with the axes in memory order,
-    and the view that a caller has.
+    """diff_dst and src are random, or `values`.
+
+    Arrays come in three guises: the `parent` that owns the memory, `taken` from it with the axes in memory order, and
+    the view that a caller has.
     """
 
-    def __init__(self, cell, threads):
+    def __init__(self, cell, threads, values=None):
         self.cell, self.threads = cell, threads
         self.dtype = DTYPES[cell.dtype]
         self.axis, self.memory_axis = cell.shape.axis, cell.shape.memory_axis
         rng = np.random.default_rng(0)
-        self.diff_dst_parent = self._random(rng)
-        self.x_parent = self._random(rng)
+        diff_dst, src = values or (self._random(rng), self._random(rng))
+        self.diff_dst_parent, self.x_parent = self._parent(diff_dst), self._parent(src)
         if cell.form == "dst":
             src = self.taken(self.x_parent).astype(np.float64)
             self.taken(self.x_parent)[...] = reference.log_softmax(src, self.memory_axis)
@@ -43,8 +45,11 @@ class Problem:
         self.expected = reference.answer(cell.form, self.diff_dst, self.x, self.axis)
 
     def _random(self, rng):
+        return rng.standard_normal(self.cell.shape.parent, np.float32)
+
+    def _parent(self, values):
         array = _empty(self.cell.shape.parent, self.dtype)
-        array[...] = rng.standard_normal(array.shape, np.float32)
+        array[...] = values
         return array
 
     @property

@@ -160,9 +160,13 @@ def _megabytes(value):
     return "" if value is None else f"{value / 1e6:,.1f}"
 
 
-def _show_skipped(results, console):
-    for name, reason in results["missing"].items():
+def show_missing(missing, console):
+    for name, reason in missing.items():
         console.print(f"left out: {name}: {reason}", highlight=False, markup=False)
+
+
+def _show_skipped(results, console):
+    show_missing(results["missing"], console)
     reasons = {}
     for cell in results["cells"]:
         for name, reason in cell["skipped"].items():

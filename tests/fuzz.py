@@ -314,12 +314,12 @@ class Answer:
                 self.values[np.broadcast_to(np.isposinf(x).any(axis, keepdims=True), x.shape)] = np.nan
                 self.largest, self.tiny, self.lost = self.values, self.real(x.shape[axis]), self.real(0)
                 return
-            y = reference.softmax(x, axis, self.real) if form == "src" else np.exp(x)
+            y = reference.softmax(x, axis, self.real) if form == "src" else reference.exp(x, self.real)
             self.values = reference.backward_from_softmax(g, y, axis, self.real)
             self.largest = reference.largest(g, y, axis, self.real)
             # Softmax below the normal numbers may be 0, and the sum has an error of its own: the twin's too.
             self.tiny = np.abs(g.sum(axis, keepdims=True))
-            self.lost = np.abs(g).sum(axis, keepdims=True) * y
+            self.lost = np.abs(g).sum(axis, keepdims=True) * y.p
             self.infinite_sum = np.isinf(self.tiny)
 
     def is_right(self, result):

@@ -5,6 +5,7 @@ results that are float64 themselves. `ulp_error` says how far a result is off.
 """
 
 import threading
+from typing import NamedTuple
 
 import ml_dtypes
 import mpmath
@@ -39,16 +40,60 @@ def log_softmax(src, axis=-1, real=LONG):
         return x - np.log1p(others + (at_max.sum(axis, keepdims=True) - 1))
 
 
+class Mass(NamedTuple):
+    """A softmax p, and 1 - p: where p is nearly 1, the difference would have lost it."""
+
+    p: np.ndarray
+    rest: np.ndarray
+
+
 def softmax(src, axis=-1, real=LONG):
     with np.errstate(all="ignore"):
-        e = np.exp(_shifted(np.asarray(src, real), axis)[0])
-        return e / total(e, axis)
+        x, at_max = _shifted(np.asarray(src, real), axis)
+        e = np.exp(x)
+        others = total(np.where(at_max, 0, e), axis)
+        whole = others + at_max.sum(axis, keepdims=True)
+        rest = np.where(at_max, others + (at_max.sum(axis, keepdims=True) - 1), whole - e)
+        return Mass(e / whole, rest / whole)
 
 
-def backward_from_softmax(diff_dst, y, axis=-1, real=LONG):
+def exp(dst, real=LONG):
+    """What the dst form takes for the softmax."""
+    with np.errstate(all="ignore"):
+        dst = np.asarray(dst, real)
+        return Mass(np.exp(dst), -np.expm1(dst))
+
+
+def _sum_in_two_parts(diff_dst, axis, real):
+    """The sum and what it lost in rounding: each step's error is exact (Knuth's two-sum)."""
+    a = np.moveaxis(np.asarray(diff_dst, real), axis, 0)
+    if not len(a):
+        return np.zeros(a.shape[1:], real), np.zeros(a.shape[1:], real)
+    lost = np.zeros_like(a[0])
+    while len(a) > 1:
+        half = len(a) // 2
+        x, y = a[:half], a[half : 2 * half]
+        s = x + y
+        t = s - x
+        lost += ((x - (s - t)) + (y - t)).sum(0)
+        a = np.concatenate([s, a[2 * half :]])
+    return a[0], lost
+
+
+def _terms(diff_dst, mass, axis, real):
+    """The products of both formulas: p * S, and diff_dst * (1 - p) and p * (S - diff_dst)."""
+    hi, lo = (np.expand_dims(part, axis) for part in _sum_in_two_parts(diff_dst, axis, real))
+    lo = np.where(np.isfinite(hi), lo, 0)
+    return mass.p * (hi + lo), diff_dst * mass.rest, mass.p * ((hi - diff_dst) + lo)
+
+
+def backward_from_softmax(diff_dst, mass, axis=-1, real=LONG):
+    """By the second formula where p is more than a half: where p is 1, the first would leave nothing."""
     diff_dst = np.asarray(diff_dst, real)
     with np.errstate(all="ignore"):
-        return diff_dst - y * total(diff_dst, axis)
+        product, kept, given = _terms(diff_dst, mass, axis, real)
+        second = (mass.p > 0.5) & (mass.p < 2) & np.isfinite(product)
+        return np.where(second, kept - given, diff_dst - product)
 
 
 def backward_src(diff_dst, src, axis=-1):
@@ -56,15 +101,17 @@ def backward_src(diff_dst, src, axis=-1):
 
 
 def backward_dst(diff_dst, dst, axis=-1):
-    with np.errstate(all="ignore"):
-        return backward_from_softmax(diff_dst, np.exp(np.asarray(dst, LONG)), axis)
+    return backward_from_softmax(diff_dst, exp(dst), axis)
 
 
-def largest(diff_dst, y, axis=-1, real=LONG):
-    """The largest number in the gradient's formula, of which the error is counted in units."""
+def largest(diff_dst, mass, axis=-1, real=LONG):
+    """The number of which the error is counted in units: of the two formulas, the smaller of the largest numbers."""
     diff_dst = np.asarray(diff_dst, real)
-    product = y * total(diff_dst, axis)
-    return np.maximum(np.maximum(np.abs(product), np.abs(diff_dst)), np.abs(diff_dst - product))
+    with np.errstate(all="ignore"):
+        product, kept, given = _terms(diff_dst, mass, axis, real)
+        first = np.maximum(np.maximum(np.abs(product), np.abs(diff_dst)), np.abs(diff_dst - product))
+        second = np.maximum(np.maximum(np.abs(given), np.abs(kept)), np.abs(kept - given))
+        return np.fmin(first, second)
 
 
 def unit(x, dtype, real=LONG):
@@ -78,13 +125,27 @@ def ulp_error(result, expected, at):
     return float(np.max(np.abs(result.astype(LONG) - expected) / unit(at, result.dtype)))
 
 
+def lost_in_sum(diff_dst, mass, axis=-1):
+    """What the sum of diff_dst itself may lose, of each element: beside the bound of the contract."""
+    size = np.abs(diff_dst.astype(LONG)).sum(axis, keepdims=True)
+    return mass.p * size * LONG(2) ** (-96 if diff_dst.dtype == np.float64 else -48)
+
+
+def gradient_error(result, diff_dst, mass, axis=-1):
+    """The error of each element of a gradient in its units, without what the sum may lose."""
+    expected, at = backward_from_softmax(diff_dst, mass, axis), largest(diff_dst, mass, axis)
+    with np.errstate(invalid="ignore"):
+        error = np.abs(result.astype(LONG) - expected) - lost_in_sum(diff_dst, mass, axis)
+        return np.maximum(error, 0) / unit(at, result.dtype)
+
+
 # ------------------------------------------------------------------------------------------- with mpmath
 
 _MPMATH = threading.Lock()  # its precision is the whole process's
 
 
 def exact_row(src, diff_dst=None, normalise=True):
-    """One float64 row in 60 digits: its log_softmax, or its gradient and the largest number in the formula.
+    """One float64 row in 60 digits: its log_softmax, or its gradient and the numbers that its units are of (`largest`).
 
     Each comes as a list of mpmath numbers; with `normalise` false `src` is dst.
     """
@@ -99,9 +160,14 @@ def exact_row(src, diff_dst=None, normalise=True):
         norm = mpmath.fsum(e) if normalise else 1
         g = [mpmath.mpf(float(v)) for v in diff_dst]
         total = mpmath.fsum(g)
-        product = [v / norm * total for v in e]
-        result = [a - b for a, b in zip(g, product, strict=True)]
-        return result, [max(abs(a), abs(b), abs(c)) for a, b, c in zip(g, product, result, strict=True)]
+        result, at = [], []
+        for v, element in zip(e, g, strict=True):
+            p = v / norm
+            product, kept, given = p * total, element * (1 - p), p * (total - element)
+            result.append(element - product)
+            size = abs(result[-1])
+            at.append(min(max(size, abs(element), abs(product)), max(size, abs(kept), abs(given))))
+        return result, at
 
 
 def exact_ulp_error(result, expected, at):

@@ -99,9 +99,9 @@ class TestDstForm:
     def test_infinity_in_diff_dst_is_ieee(self, n, dtype, layout, row):
         x = among_others([-1, -2, -INF], n, dtype, layout, 1)
         g = among_others(row, n, dtype, layout, 2)
-        y = reference.softmax(x)[7:8]
+        y = reference.softmax(x[7:8])
         check(fastlsm.log_softmax_backward(g, x), reference.backward_from_softmax(g[7:8], y)[0].astype(float), g)
-        y = np.exp(x[7:8].astype(reference.LONG))
+        y = reference.exp(x[7:8])
         check(fastlsm.log_softmax_backward(g, dst=x), reference.backward_from_softmax(g[7:8], y)[0].astype(float), g)
 
     def test_exp_of_large_dst_overflows_to_infinity(self, n, dtype, layout):
@@ -120,7 +120,7 @@ def test_dst_up_to_where_exp_overflows(dtype):
     dst = np.array([[top, top - 0.1, 1.0, 0.0]], dtype)
     scale = 2.0**-1020 if dtype == np.float64 else 2.0**-14
     g = np.array([[scale, 3 * scale, -2 * scale, scale]], dtype)
-    at = reference.largest(g, np.exp(dst.astype(reference.LONG)))
+    at = reference.largest(g, reference.exp(dst))
     result = fastlsm.log_softmax_backward(g, dst=dst, dtype=np.float64 if dtype == np.float64 else np.float32)
     assert reference.ulp_error(result, reference.backward_dst(g, dst), at) <= 2
 
@@ -147,7 +147,7 @@ def test_a_float32_sum_that_overflows_midway(n):
     x = np.linspace(-1, 1, n, dtype=np.float32)[None]
     for result, y in (
         (fastlsm.log_softmax_backward(g, x), reference.softmax(x)),
-        (fastlsm.log_softmax_backward(g, dst=x), np.exp(x.astype(reference.LONG))),
+        (fastlsm.log_softmax_backward(g, dst=x), reference.exp(x)),
     ):
         expected = reference.backward_from_softmax(g, y)
         assert np.isfinite(result).all()
@@ -166,7 +166,7 @@ def test_a_sum_past_float32_times_a_small_softmax(n, dtype):
     dst = reference.log_softmax(x).astype(dtype)
     for result, y in (
         (fastlsm.log_softmax_backward(g, x), reference.softmax(x)),
-        (fastlsm.log_softmax_backward(g, dst=dst), np.exp(dst.astype(reference.LONG))),
+        (fastlsm.log_softmax_backward(g, dst=dst), reference.exp(dst)),
     ):
         expected = reference.backward_from_softmax(g, y)
         fits = np.abs(expected) < 3.3e38
@@ -213,7 +213,7 @@ def test_a_gradient_as_large_as_the_dtype_holds(n, dtype):
     x[:, 1] -= rng.choice([0, 29, 50], 4000)
     for result, y in (
         (fastlsm.log_softmax_backward(g, x), reference.softmax(x)),
-        (fastlsm.log_softmax_backward(g, dst=x), np.exp(x.astype(reference.LONG))),
+        (fastlsm.log_softmax_backward(g, dst=x), reference.exp(x)),
     ):
         expected = reference.backward_from_softmax(g, y)
         at = reference.largest(g, y)
@@ -222,7 +222,7 @@ def test_a_gradient_as_large_as_the_dtype_holds(n, dtype):
         if fastlsm._api.kernels.__name__.endswith("baseline"):  # its product may itself pass the range
             fits &= at < largest * (1 - 4 * reference.LONG(np.finfo(dtype).eps))
         assert np.isfinite(result[fits]).all()
-        assert reference.ulp_error(result[fits], expected[fits], at[fits]) <= 2
+        assert reference.gradient_error(result, g, y)[fits].max() <= 2
 
 
 @pytest.mark.parametrize("scale", [1e-310, 1e-308, 1e-300, 1e299, 1e304, 1e306])
@@ -232,7 +232,7 @@ def test_float64_gradients_at_the_ends_of_the_range(n, scale):
     g, x = rng.normal(size=(500, n)) * scale, rng.normal(size=(500, n)) - 1
     for result, y in (
         (fastlsm.log_softmax_backward(g, x), reference.softmax(x)),
-        (fastlsm.log_softmax_backward(g, dst=x - 2), np.exp((x - 2).astype(reference.LONG))),
+        (fastlsm.log_softmax_backward(g, dst=x - 2), reference.exp(x - 2)),
     ):
         expected = reference.backward_from_softmax(g, y)
         assert reference.ulp_error(result, expected, reference.largest(g, y)) <= 2
@@ -251,7 +251,7 @@ def test_sums_and_dst_of_any_size(n, dtype, axis):
     g[::7, 0] = 0
     dst = (-np.abs(rng.normal(size=(300, n))) * rng.choice([1, 20], size=(300, 1))).astype(dtype)
     dst[::5, -1] = rng.choice([0.5, 35, 45, 80], size=60)
-    y = np.exp(dst.astype(reference.LONG))
+    y = reference.exp(dst)
     at = reference.largest(g, y)
     fits = at < np.finfo(dtype).max / 4
     assert fits.mean() > 0.9

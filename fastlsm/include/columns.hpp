@@ -101,17 +101,21 @@ struct RowsAhead {
 enum class Second { OPERAND, EXP, EXP_OF_OPERAND };
 
 /* f(step, second) for the step that ends a form, and what it reads. */
-template <class R, class F> ALWAYS_INLINE bool with_step_and_second(Form form, bool is_exp, F f)
+template <class R, class F> ALWAYS_INLINE bool with_step_and_second(Form form, bool has_largest, bool is_exp, F f)
 {
     bool out_of_range = false;
-    with_step<R>(form, [&](auto step) {
+    auto with_second = [&](auto step) {
         if constexpr (!decltype(step)::FROM_EXP)
             out_of_range = f(step, std::integral_constant<Second, Second::OPERAND>{});
         else if (is_exp)
             out_of_range = f(step, std::integral_constant<Second, Second::EXP>{});
         else
             out_of_range = f(step, std::integral_constant<Second, Second::EXP_OF_OPERAND>{});
-    });
+    };
+    if (has_largest)
+        with_second(SrcStep<R, true>{});
+    else
+        with_step<R>(form, with_second);
     return out_of_range;
 }
 
@@ -173,14 +177,15 @@ NOINLINE bool write_columns_of(Strip y, Strip g, Strip x, RowsAhead ahead, ptrdi
 }
 
 /* The results of some rows of a tile, to y. x is the second operand, or its exp if the pass before has left that.
- * Meanwhile rows of another tile are copied, if `next` says so, from row `next_row` on. Returns whether there is a dst
- * that the step cannot do. */
-inline bool write_columns(Form form, Format format, Strip y, Strip g, Strip x, bool is_exp, RowsAhead ahead,
-                          ptrdiff_t rows, ptrdiff_t n, const Constants &constants, const Copy *next, ptrdiff_t next_row)
+ * `has_largest`: the form has a class of LARGEST, and so has some column. Meanwhile rows of another tile are copied, if
+ * `next` says so, from row `next_row` on. Returns whether there is a dst that the step cannot do. */
+inline bool write_columns(Form form, Format format, Strip y, Strip g, Strip x, bool has_largest, bool is_exp,
+                          RowsAhead ahead, ptrdiff_t rows, ptrdiff_t n, const Constants &constants, const Copy *next,
+                          ptrdiff_t next_row)
 {
     return with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
-        return with_step_and_second<Arithmetic<T>>(form, is_exp, [&](auto step, auto second) {
+        return with_step_and_second<Arithmetic<T>>(form, has_largest, is_exp, [&](auto step, auto second) {
             return write_columns_of<T, decltype(step), decltype(second)::value>(y, g, x, ahead, rows, n, constants,
                                                                                 next, next_row);
         });
@@ -270,6 +275,27 @@ inline void exp_columns(Format format, bool apart, Strip e, Strip x, ptrdiff_t r
         using T = typename decltype(of)::type;
         (apart ? exp_columns_of<T, true> : exp_columns_of<T, false>)(e, x, rows, n, constants, next, next_row);
     });
+}
+
+template <class R> NOINLINE void hide_largest_of(Strip e, ptrdiff_t rows, ptrdiff_t n, const Constants &constants)
+{
+    using V = Vector<R>;
+    R hidden[WIDEST_TILE];
+    for (ptrdiff_t c = 0; c < n; c++)
+        hidden[c] = constants.ties[c] > 0 ? constants.of<R>(LARGEST)[c] : NO_EXP;
+    for (ptrdiff_t j = 0; j < rows; j++)
+        for (ptrdiff_t c = 0; c < n; c += WIDTH<V>) {
+            R *at = e.row<R>(j) + c;
+            V x = load_vector(at);
+            store_vector(at, x == load_vector(hidden + c) ? splat((R)-0.0) : x);
+        }
+}
+
+/* Puts -0 in the place of the exp of LARGEST, in the columns that `mark_little_rests` has marked. Their sums are then
+ * those of the others. n is a multiple of LANES. */
+inline void hide_largest(bool in_double, Strip e, ptrdiff_t rows, ptrdiff_t n, const Constants &constants)
+{
+    (in_double ? hide_largest_of<double> : hide_largest_of<float>)(e, rows, n, constants);
 }
 
 } // namespace

@@ -13,36 +13,30 @@ template <class R> ALWAYS_INLINE int is_extreme(double S)
     return ((fabs(S) < Real<R>::SMALL_SUM) & (S != 0)) | (fabs(S) > Real<R>::LARGE_SUM);
 }
 
-/* diff_dst - exp(dst) * S, whatever dst and S are. In float's arithmetic S_low does not matter. */
-inline float backward_dst(float g, float dst, double S, double)
-{
-    using F = Real<float>;
-    double tail, e = dst > F::EXP_HIGH  ? INFINITY
-                     : dst < F::EXP_LOW ? 0
-                                        : exp_with_tail(dst, Real<double>::MAGIC + Real<double>::BIAS, &tail);
-    return (float)(g - e * S);
-}
-
-/* exp(dst) = 2^k y, k = floor(dst / ln 2). The factor 2^k is split between exp and S, so that neither becomes subnormal
- * or infinite when their product does not. */
-inline double backward_dst(double g, double dst, double S, double S_low)
+/* As DstStep has it, of one element: 2^exponent is a factor of f and f_low, which are about 1 in size. Near the ends of
+ * the range, all is computed 2^200 times as large or as small. */
+inline double backward_dst_scaled(double g, double dst, double f, double f_low, int exponent)
 {
     using D = Real<double>;
-    double k = floor(dst * LOG2_E), tail, y, result;
-    int exponent, half;
-    if (!(dst <= D::EXP_HIGH && dst >= D::EXP_LOW && fabs(S) < INFINITY))
-        return g - (dst > D::EXP_HIGH ? INFINITY : dst < D::EXP_LOW ? 0 : 1 + dst * 0) * S;
-    y = exp_with_tail(dst, D::MAGIC + D::BIAS - k, &tail);
-    frexp(S, &exponent);
-    half = (exponent + (int)k) / 2;
-    if (half < -1000) /* the product is 0 for certain */
+    double k = nearbyint(dst * LOG2_E), high = dst - k * D::LN_2_HIGH, low = -k * D::LN_2_LOW, r = high + low;
+    int all = (int)k + exponent, up = all < -700 ? 200 : all > 700 ? -200 : 0;
+    if (all < -700 && fabs(g) > 0x1p-400)
         return g;
-    S = ldexp(S, half - exponent);
-    S_low = ldexp(S_low, half - exponent);
-    y = ldexp(y, (int)k - (half - exponent));
-    tail = ldexp(tail, (int)k - (half - exponent));
-    result = fmadd(-y, S, g - (tail * S + y * S_low));
-    return fabs(result) < INFINITY ? result : fmadd(-y, S, g); /* the small part may have made g infinite */
+    if (all > 1100)
+        return f * INFINITY;
+    low = fmadd(fmadd(r * r, exp_polynomial<double>(r), low), f, fmadd(r, f_low, f_low));
+    return ldexp(sum_of_products(ldexp(g, up), ldexp(1, all + up), f, high, low), -up);
+}
+
+/* diff_dst - exp(dst) * S, whatever dst and S are. */
+template <class R> R backward_dst(R g, R dst, double S, double S_low)
+{
+    int exponent;
+    if (!(dst <= Real<R>::EXP_HIGH && dst >= Real<R>::EXP_LOW && fabs(S) < INFINITY))
+        return (R)(g - (dst > Real<R>::EXP_HIGH ? INFINITY : dst < Real<R>::EXP_LOW ? 0 : 1 + dst * 0) * S);
+    Sum sum = add({ S, 0 }, { S_low, 0 });
+    double f = -frexp(sum.hi, &exponent);
+    return (R)backward_dst_scaled(g, dst, f, -ldexp(sum.lo, -exponent), exponent);
 }
 
 /* Compute again what the step could not do, of n elements. Element i is of the row, or column, whose sum of diff_dst is
@@ -59,23 +53,14 @@ void mend_dst(T *y, const T *g, const T *x, ptrdiff_t n, const double *hi, const
     }
 }
 
-/* -S of one row, as FACTOR and FACTOR_LOW. */
-template <class R> ALWAYS_INLINE void set_dst_factor(Constants constants, ptrdiff_t row)
+/* The constants of the dst form, of one row: -S as FACTOR and FACTOR_LOW, and FACTOR_REST. */
+template <class R> ALWAYS_INLINE void set_dst_constants(Constants constants, ptrdiff_t row)
 {
     double hi = constants.diff_dst_hi[row], lo = constants.diff_dst_lo[row];
     R f = (R) - (hi + lo);
     constants.of<R>(FACTOR)[row] = f;
     constants.of<R>(FACTOR_LOW)[row] = (R)((-hi - f) - lo);
-}
-
-/* All constants of the dst form, of one row. */
-template <class R> ALWAYS_INLINE void set_dst_constants(Constants constants, ptrdiff_t row)
-{
-    set_dst_factor<R>(constants, row);
-    R f = constants.of<R>(FACTOR)[row];
-#pragma GCC unroll 16
-    for (int i = 0; i < Real<R>::Q_TERMS; i++)
-        constants.of<R>(TERMS + i)[row] = f * Real<R>::Q[i];
+    constants.of<R>(FACTOR_REST)[row] = HAS_FMA ? f * -Real<R>::LN_2_REST : 0;
 }
 
 } // namespace

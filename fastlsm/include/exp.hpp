@@ -22,16 +22,16 @@
 
 namespace {
 
-/* The argument of `count` vectors: x becomes r's high part, `k` the integers, and the last bits of `t` the exponent. */
+/* The argument of `count` vectors: x becomes x - k ln_2, `k` the integers, and the last bits of `t` the exponent. */
 template <int count, class R>
-ALWAYS_INLINE void reduce_argument(Vector<R> *x, Vector<R> *t, Vector<R> *k, const Vector<R> *magic)
+ALWAYS_INLINE void reduce_argument(Vector<R> *x, Vector<R> *t, Vector<R> *k, const Vector<R> *magic, R ln_2)
 {
     for (int v = 0; v < count; v++)
         t[v] = Isa::fmadd(x[v], splat((R)LOG2_E), magic[v]);
     for (int v = 0; v < count; v++)
         k[v] = t[v] - magic[v];
     for (int v = 0; v < count; v++)
-        x[v] = Isa::fmadd(k[v], splat(-Real<R>::LN_2_HIGH), x[v]);
+        x[v] = Isa::fmadd(k[v], splat(-ln_2), x[v]);
 }
 
 template <class R> ALWAYS_INLINE Vector<R> power_of_two_vector(Vector<R> t)
@@ -48,7 +48,7 @@ ALWAYS_INLINE void exp_vectors(Vector<R> *y, Vector<R> *x, const Vector<R> *shif
     Vector<R> t[count], r[count], q[count], low[count];
     for (int v = 0; v < count; v++)
         x[v] = Isa::maximum(lowest[v], x[v] - shift[v]);
-    reduce_argument<count, R>(x, t, r, magic);
+    reduce_argument<count, R>(x, t, r, magic, Real<R>::LN_2_HIGH);
     for (int v = 0; v < count; v++)
         if constexpr (rough) {
             r[v] = Isa::fmadd(r[v], splat(-Real<R>::LN_2_LOW), x[v]);

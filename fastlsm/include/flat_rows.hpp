@@ -26,19 +26,6 @@ inline void set_pattern(bool in_double, void *pattern, ptrdiff_t n)
         set_pattern_of<float>((uint32_t *)pattern, n);
 }
 
-template <class R> NOINLINE void set_dst_factors_of(Constants constants, ptrdiff_t rows)
-{
-    ROWS_ARE_INDEPENDENT
-    for (ptrdiff_t r = 0; r < rows; r++)
-        set_dst_factor<R>(constants, r);
-}
-
-/* -S of the dst form's rows. Their other constants are computed from it for each vector. */
-inline void set_dst_factors(bool in_double, const Constants &constants, ptrdiff_t rows)
-{
-    in_double ? set_dst_factors_of<double>(constants, rows) : set_dst_factors_of<float>(constants, rows);
-}
-
 /* The constants of `count` vectors, each element's own. */
 template <class R, int count> struct PickedConstants {
     Vector<R> values[CONSTANTS][count];
@@ -56,14 +43,8 @@ ALWAYS_INLINE void flat_step(Step *step, Vector<Arithmetic<T>> *y, Reader g, Rea
         BitsVector<R> row;
         memcpy(&row, pattern + k * sizeof row, sizeof row);
         auto pick = [&](int constant) { return Isa::pick(load_vector(constants + constant * TILE_STRIDE), row); };
-        picked.values[FACTOR][k] = pick(FACTOR);
-        if constexpr (Step::HAS_TERMS) {
-            picked.values[FACTOR_LOW][k] = pick(FACTOR_LOW);
-            for (int i = 0; i < Real<R>::Q_TERMS; i++)
-                picked.values[TERMS + i][k] = picked.values[FACTOR][k] * Real<R>::Q[i];
-        } else {
-            picked.values[MAXIMUM][k] = pick(MAXIMUM);
-        }
+        for (Constant constant : Step::READS)
+            picked.values[constant][k] = pick(constant);
     }
     (*step).template operator()<count>(y, picked, g, x);
 }

@@ -39,6 +39,8 @@ template <> struct Real<float> {
     static constexpr float MAGIC = 0x1.8p+23f;
     /* ln 2 in two parts. The first is short enough that k times it is exact without fused multiply-add. */
     static constexpr float LN_2_HIGH = 0x1.63p-1f, LN_2_LOW = -0x1.bd0106p-13f;
+    /* ln 2 rounded to this type, and the rest. */
+    static constexpr float LN_2_ROUNDED = 0x1.62e43p-1f, LN_2_REST = -0x1.05c61p-29f;
     static constexpr int Q_TERMS = 5;
     static constexpr float Q[Q_TERMS] = { 0x1.6a2276p-10f, 0x1.123b04p-7f, 0x1.5558f8p-5f, 0x1.55549p-3f,
                                           0x1.fffffcp-2f };
@@ -46,10 +48,12 @@ template <> struct Real<float> {
     static constexpr float DST_LOW = -127 * (float)LN_2, DST_HIGH = 40;
     /* The largest x with a finite exp(x), and, nearly, the smallest with a normal one. */
     static constexpr float EXP_HIGH = 0x1.62e42ep+6f, EXP_LOW = -0x1.5d58ap+6f;
+    /* A class that leaves the others less than this is summed apart from them: see row_constants.hpp. */
+    static constexpr double LITTLE_REST = 0x1p-14;
     /* From this size on, src - max(src) is exact where it matters (Sterbenz's lemma). */
     static constexpr double FAR_LOGITS = 256;
     /* Sums of diff_dst that the dst form's loop computes with, beside 0. */
-    static constexpr double SMALL_SUM = 0x1p-100, LARGE_SUM = 0x1p+60;
+    static constexpr double SMALL_SUM = 0x1p-100, LARGE_SUM = 0x1p+44;
 };
 
 template <> struct Real<double> {
@@ -57,6 +61,7 @@ template <> struct Real<double> {
     static constexpr int MANTISSA = 52, BIAS = 1023;
     static constexpr double MAGIC = 0x1.8p+52;
     static constexpr double LN_2_HIGH = 0x1.62e42feep-1, LN_2_LOW = 0x1.a39ef35793c76p-33;
+    static constexpr double LN_2_ROUNDED = 0x1.62e42fefa39efp-1, LN_2_REST = 0x1.abc9e3b39803fp-56;
     static constexpr int Q_TERMS = 10;
     static constexpr double Q[Q_TERMS] = { 0x1.ad7e8a1bb997dp-26, 0x1.28ae34601dab8p-22, 0x1.71df271f4324p-19,
                                            0x1.a019994461daep-16, 0x1.a01a0128fe083p-13, 0x1.6c16c1846fc5ap-10,
@@ -64,6 +69,7 @@ template <> struct Real<double> {
                                            0x1.000000000000ap-1 };
     static constexpr double DST_LOW = -1023 * LN_2, DST_HIGH = 300;
     static constexpr double EXP_HIGH = 0x1.62e42fefa39efp+9, EXP_LOW = -0x1.6232bdd7abcd2p+9;
+    static constexpr double LITTLE_REST = 0x1p-36;
     static constexpr double FAR_LOGITS = 2048;
     static constexpr double SMALL_SUM = 0x1p-960, LARGE_SUM = 0x1p+500;
 };

@@ -6,8 +6,9 @@
  * that matters (Sterbenz's lemma). Otherwise exp(src - K ln 2), K = floor(m / ln 2), is computed by changing the
  * exponent, which rounds nothing. log_softmax sums the terms of the maximum apart: others + ties * exp(m - K ln 2). The
  * second term is known more exactly than the arithmetic's type holds, so that log1p sees `others` however small it is.
- * The src form needs only the whole sum. It takes the maximum's exp out of the sum afterwards and puts a better one in,
- * for where one class has all the mass, this exp is the whole sum.
+ * The src form takes the maximum's exp out of the sum afterwards and puts a better one in, for where one class has all
+ * the mass, this exp is the whole sum. Only where it leaves the others less than LITTLE_REST, which the sum has lost in
+ * part, the others are summed once more.
  */
 #ifndef FASTLSM_ROW_CONSTANTS_HPP
 #define FASTLSM_ROW_CONSTANTS_HPP
@@ -54,12 +55,6 @@ template <class R> struct Row {
     {
         double K = Real<float>::MAGIC + Real<float>::BIAS - magic;
         return exp_for_float(sign * (max - shift), MAGIC_OF_DOUBLE - sign * K);
-    }
-
-    /* By how much the loop's exp of the maximum is too large. */
-    ALWAYS_INLINE double error_at_max(double at_max) const
-    {
-        return exp_one<R>((R)max, (R)shift, (R)magic, (R)lowest) - at_max;
     }
 };
 
@@ -125,22 +120,46 @@ ALWAYS_INLINE double cut(double, Sum x)
     return real_of_bits(bits_of(f) - (f > 0 ? rest < 0 : (f < 0) & (rest > 0)));
 }
 
-/* The src form's factor, S / sum(exp), where the maximum's exp in the sum is replaced by a better one.
- *
- * The loop's exp may be wrong by 0.61 units, and the numerators keep that error. Where one class has nearly all the
- * mass, its softmax would exceed 1 by more than half a unit. So a fifth of the error stays in the sum: then there is
- * room below the bound for the errors of the other classes. */
-ALWAYS_INLINE Sum src_factor(const Row<float> &row, Sum exps)
+/* What the largest class leaves the others, if it needs constants of its own. */
+constexpr double LARGEST_REST = 0.8;
+
+/* What the src form needs of a row: F = S / sum(exp), and, if the largest class has more than a fifth of the mass, its
+ * exp as the loop has it, the part that it leaves the others, and its softmax times S. */
+struct SrcConstants {
+    Sum factor;
+    double largest, rest;
+    Sum product; /* high - low */
+};
+
+/* The sum of exp is known with the maximum, or without: then there are ties. The loop's exp may be wrong by 0.61 units.
+ * Where one class has much of the mass, the sum would be wrong by as much. So the maximum's exp is replaced by a better
+ * one. */
+ALWAYS_INLINE SrcConstants src_constants(const Row<float> &row, Sum exps, double ties)
 {
-    double error = row.error_at_max(row.exp_at_max_for_float(1));
-    return { row.diff_dst.hi / (exps.hi - 0.8 * error) * row.boost, 0 };
+    double in_loop = exp_one<float>((float)row.max, (float)row.shift, (float)row.magic, (float)row.lowest);
+    double others = exps.hi - (ties > 0 ? 0 : in_loop), inverse = 1 / (others + row.exp_at_max_for_float(1));
+    double rest = others * inverse, S = row.diff_dst.hi * row.boost, high = (float)(S - S * rest);
+    bool is_largest = (rest < LARGEST_REST) & (fabs(S) <= FLT_MAX);
+    return { { row.diff_dst.hi * inverse * row.boost, 0 },
+             is_largest ? in_loop : NO_EXP,
+             is_largest ? rest : 1,
+             { high, (high - S) + S * rest } };
 }
-ALWAYS_INLINE Sum src_factor(const Row<double> &row, Sum exps)
+ALWAYS_INLINE SrcConstants src_constants(const Row<double> &row, Sum exps, double ties)
 {
-    double tail, at_max = row.exp_at_max(&tail), error = row.error_at_max(at_max);
-    exps = add(exps, { -at_max - error, 0 });
-    Sum ratio = quotient(row.diff_dst, add({ at_max, tail + 0.2 * (error - tail) }, exps));
-    return { ratio.hi * row.boost, ratio.lo * row.boost };
+    double tail, at_max = row.exp_at_max(&tail);
+    double in_loop = exp_one<double>(row.max, row.shift, row.magic, row.lowest);
+    double unboost = row.boost > 1 ? 0x1p-128 : row.boost < 1 ? 0x1p128 : 1;
+    Sum S = row.diff_dst, others = add(exps, { ties > 0 ? 0 : -in_loop, 0 }), all = add({ at_max, tail }, others);
+    Sum factor = quotient(S, all), rest = quotient(others, all);
+    double p = S.hi * rest.hi, p_low = product_error(S.hi, rest.hi, p) + (S.hi * rest.lo + S.lo * rest.hi);
+    Sum product = add(S, { -p, -p_low });
+    double high = product.hi * row.boost;
+    bool is_largest = (rest.hi < LARGEST_REST) & (fabs(high) <= DBL_MAX);
+    return { { factor.hi * row.boost, factor.lo * row.boost },
+             is_largest ? in_loop : NO_EXP,
+             is_largest ? rest.hi : 1,
+             { high, ((high * unboost - product.hi) - product.lo) * row.boost } };
 }
 
 /* L = log(sum(exp(src - m))), from the sum of the others' exp. */
@@ -174,9 +193,10 @@ template <class R> NOINLINE void set_first_constants_of(Form form, Constants con
     }
 }
 
-template <class R> NOINLINE void set_last_constants_of(Form form, Constants constants, ptrdiff_t count)
+template <class R> NOINLINE bool set_last_constants_of(Form form, Constants constants, ptrdiff_t count)
 {
     Row<R> row;
+    int has_little = 0;
     if (traits_of(form).apart) {
         ROWS_ARE_INDEPENDENT
         for (ptrdiff_t r = 0; r < count; r++) {
@@ -184,16 +204,22 @@ template <class R> NOINLINE void set_last_constants_of(Form form, Constants cons
             double L = log_of_sum(row, { constants.exps_hi[r], constants.exps_lo[r] }, constants.ties[r]);
             constants.of<R>(FACTOR)[r] = (R)L;
         }
-        return;
+        return false;
     }
     ROWS_ARE_INDEPENDENT
     for (ptrdiff_t r = 0; r < count; r++) {
         row.read(constants, r);
-        Sum factor = src_factor(row, { constants.exps_hi[r], constants.exps_lo[r] });
-        double high = cut(R(), factor), rest = (factor.hi - high) + factor.lo;
+        SrcConstants src = src_constants(row, { constants.exps_hi[r], constants.exps_lo[r] }, constants.ties[r]);
+        double high = cut(R(), src.factor), low = (src.factor.hi - high) + src.factor.lo;
         constants.of<R>(FACTOR)[r] = (R)high;
-        constants.of<R>(FACTOR_LOW)[r] = (R)(fabs(high) < INFINITY ? rest : 0);
+        constants.of<R>(FACTOR_LOW)[r] = (R)(fabs(high) < INFINITY ? low : 0);
+        constants.of<R>(LARGEST)[r] = (R)src.largest;
+        constants.of<R>(LARGEST_HIGH)[r] = (R)src.product.hi;
+        constants.of<R>(LARGEST_LOW)[r] = (R)src.product.lo;
+        constants.rest[r] = src.rest;
+        has_little |= src.rest < Real<R>::LITTLE_REST;
     }
+    return has_little;
 }
 
 inline void set_maximum(bool in_double, const Constants &constants, ptrdiff_t row, double value)
@@ -204,9 +230,54 @@ inline void set_maximum(bool in_double, const Constants &constants, ptrdiff_t ro
         constants.of<float>(MAXIMUM)[row] = (float)value;
 }
 
+template <class R> void begin_maxima_of(const Constants &constants, ptrdiff_t rows)
+{
+    R *max = constants.of<R>(MAXIMUM);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        max[r] = -INFINITY;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        constants.ties[r] = 0;
+}
+
+/* Before anything is known of the elements of some rows. */
+inline void begin_maxima(bool in_double, const Constants &constants, ptrdiff_t rows)
+{
+    (in_double ? begin_maxima_of<double> : begin_maxima_of<float>)(constants, rows);
+}
+
 inline double maximum_of(bool in_double, const Constants &constants, ptrdiff_t row)
 {
     return in_double ? constants.of<double>(MAXIMUM)[row] : constants.of<float>(MAXIMUM)[row];
+}
+
+/* Whether a row has a class of LARGEST. */
+inline bool has_largest(const Constants &constants, ptrdiff_t rows)
+{
+    int found = 0;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        found |= constants.rest[r] < 1;
+    return found;
+}
+
+/* Marks, by ties, the rows in which the class of LARGEST leaves less than LITTLE_REST. */
+inline void mark_little_rests(bool in_double, const Constants &constants, ptrdiff_t rows)
+{
+    double little = in_double ? Real<double>::LITTLE_REST : Real<float>::LITTLE_REST;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        constants.ties[r] = constants.rest[r] < little;
+}
+
+template <class R> void expect_hidden_of(const Constants &constants, ptrdiff_t rows)
+{
+    for (ptrdiff_t r = 0; r < rows; r++)
+        if (constants.ties[r] > 0)
+            constants.of<R>(LARGEST)[r] = (R)-0.0;
+}
+
+/* Lets the last step find the class of LARGEST by this -0. */
+inline void expect_hidden(bool in_double, const Constants &constants, ptrdiff_t rows)
+{
+    (in_double ? expect_hidden_of<double> : expect_hidden_of<float>)(constants, rows);
 }
 
 template <class R> bool has_extreme_sum_of(const double *sums, ptrdiff_t rows)
@@ -230,11 +301,12 @@ inline void set_first_constants(bool in_double, Form form, const Constants &cons
               : set_first_constants_of<float>(form, constants, count, n);
 }
 
-/* The last ones, when the sums of exp are known. */
-inline void set_last_constants(bool in_double, Form form, const Constants &constants, ptrdiff_t count)
+/* The last ones, when the sums of exp are known. Returns whether there are rows in which the class of LARGEST leaves so
+ * little that it must not be in the sum of exp. */
+inline bool set_last_constants(bool in_double, Form form, const Constants &constants, ptrdiff_t count)
 {
-    in_double ? set_last_constants_of<double>(form, constants, count)
-              : set_last_constants_of<float>(form, constants, count);
+    return in_double ? set_last_constants_of<double>(form, constants, count)
+                     : set_last_constants_of<float>(form, constants, count);
 }
 
 } // namespace

@@ -11,6 +11,7 @@
 #include "dst.hpp"
 #include "forms.hpp"
 #include "lanes.hpp"
+#include "row_constants.hpp"
 #include "traffic.hpp"
 #include "tuning.hpp"
 
@@ -250,9 +251,11 @@ inline void exp_rows(Format format, bool apart, Strip e, Strip x, ptrdiff_t rows
     });
 }
 
-/* Where the last step's results go: to memory, or into a stream, to which a short row is added as a whole. */
+/* Where the last step's results go: to memory, or into a stream, to which a short row is added as a whole. Until then
+ * it can be changed at `at`. */
 template <class T> struct ToMemory {
     static constexpr bool STREAMED = false;
+    static constexpr bool is_short = true;
     T *y;
     ALWAYS_INLINE T *at(ptrdiff_t i) const { return y + i; }
     ALWAYS_INLINE void put(ptrdiff_t) {}
@@ -294,6 +297,49 @@ template <class T, bool is_exp> struct SecondOfRow {
             return First<T>{ x + i, elements, 0 };
     }
 };
+
+/* The place of the first vector from i on in which that exp is; n if there is none. Bits are compared: 0 and -0 are not
+ * the same. */
+template <class R> ALWAYS_INLINE ptrdiff_t vector_with(const R *e, ptrdiff_t i, ptrdiff_t n, R exp)
+{
+    using V = Vector<R>;
+    while (i < n && !Isa::any((u64_vector)((IntegersVector<R>)load_vector(e + i) == (IntegersVector<R>)splat(exp))))
+        i += WIDTH<V>;
+    return i;
+}
+
+/* f(i) for each place where e, of whole rounds, has that exp. */
+template <class R, class F> ALWAYS_INLINE void for_each_place(const R *e, ptrdiff_t whole, R exp, F f)
+{
+    constexpr ptrdiff_t width = WIDTH<Vector<R>>;
+    for (ptrdiff_t i = 0; (i = vector_with(e, i, whole, exp)) < whole; i += width)
+        for (ptrdiff_t j = i; j < i + width; j++)
+            if (bits_of(e[j]) == bits_of(exp))
+                f(j);
+}
+
+/* Which element has the exp at e[i]: in pairs, exp of the even elements stands before that of the odd ones. */
+template <class T> ALWAYS_INLINE ptrdiff_t element_at(ptrdiff_t i)
+{
+    constexpr ptrdiff_t width = WIDTH<typename Item<T>::V>;
+    if constexpr (Item<T>::UNIT == 2)
+        return i / (2 * width) * (2 * width) + i % width * 2 + i / width % 2;
+    else
+        return i;
+}
+
+/* The results of a row where exp is LARGEST. */
+template <class T>
+NOINLINE void mend_largest(T *y, const T *g, const Arithmetic<T> *e, ptrdiff_t n,
+                           ConstantReader<Arithmetic<T>, Way::ALONG> constants)
+{
+    using R = Arithmetic<T>;
+    R high = constants.one(LARGEST_HIGH), low = constants.one(LARGEST_LOW);
+    for_each_place(e, round_up(n, ROUND_ELEMENTS<T>), constants.one(LARGEST), [&](ptrdiff_t place) {
+        ptrdiff_t i = element_at<T>(place);
+        Item<T>::store_one(y + i, (Item<T>::load_one(g + i) - high) + low);
+    });
+}
 
 /* The step that ends a form, along a row. */
 template <class T, class Step, class Sink>
@@ -343,9 +389,32 @@ ALWAYS_INLINE void write_row(Step *step, Sink *sink, const T *g, SecondOfRow<T, 
             sink->put(n - i);
         }
     }
+    if constexpr (Step::FROM_EXP)
+        if (sink->is_short && constants.one(LARGEST) != NO_EXP)
+            mend_largest(sink->at(0), g, x.x, n, constants);
     sink->end(n);
     if (next)
         sum_row(next_lanes, next + summed, n - summed, false);
+}
+
+/* Long rows are in memory before their end is known: what is to be changed in them is changed there. */
+template <class T>
+ALWAYS_INLINE void mend_streamed(Strip y, Strip g, Strip e, ptrdiff_t rows, ptrdiff_t n, Stream *stream,
+                                 const Constants &constants)
+{
+    using R = Arithmetic<T>;
+    if (ToStream<T>(stream, n).is_short)
+        return;
+    bool is_closed = false;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        ConstantReader<R, Way::ALONG> of = { constants.of<R>(0) + r };
+        if (of.one(LARGEST) == NO_EXP)
+            continue;
+        if (!is_closed)
+            stream->close();
+        is_closed = true;
+        mend_largest(y.row<T>(r), g.row<const T>(r), e.row<const R>(r), n, of);
+    }
 }
 
 template <class T, class Step, bool STREAMED>
@@ -373,6 +442,8 @@ NOINLINE bool write_rows_of(Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t
         if (next_row)
             end_lanes(&lanes, next.diff_dst_hi, next.diff_dst_lo, r, next.carry);
     }
+    if constexpr (Step::FROM_EXP && STREAMED)
+        mend_streamed<T>(y, g, x, rows, n, stream, constants);
     return step.has_out_of_range();
 }
 
@@ -391,6 +462,33 @@ inline bool write_rows(Form form, Format format, Strip y, Strip g, Strip x, ptrd
         });
         return out_of_range;
     });
+}
+
+template <class T>
+NOINLINE void sum_others_of(Strip e, ptrdiff_t rows, ptrdiff_t n, const Constants &constants, LaneSums *carry)
+{
+    using R = Arithmetic<T>;
+    ptrdiff_t whole = round_up(n, ROUND_ELEMENTS<T>);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        if (constants.ties[r] == 0)
+            continue;
+        Lanes<T> lanes;
+        if (carry)
+            lanes.read(carry);
+        R *at = e.row<R>(r);
+        for_each_place(at, whole, constants.of<R>(LARGEST)[r], [&](ptrdiff_t i) { at[i] = (R)-0.0; });
+        for (ptrdiff_t i = 0; i < whole; i += ROUND_ELEMENTS<T>)
+            lanes.template add_exps<ROUND<T>>(at + i);
+        end_lanes(&lanes, constants.exps_hi, constants.exps_lo, r, carry);
+    }
+}
+
+/* Sums exp once more, as exp_rows has left it, in the rows that `mark_little_rests` has marked, and without that of the
+ * class of LARGEST, which becomes -0. */
+inline void sum_others(Format format, Strip e, ptrdiff_t rows, ptrdiff_t n, const Constants &constants, LaneSums *carry)
+{
+    with_item_of_rows(format,
+                      [&](auto of) { sum_others_of<typename decltype(of)::type>(e, rows, n, constants, carry); });
 }
 
 /* Compute again what the dst form's step could not do. */

@@ -5,6 +5,9 @@
  *     src form      diff_src = diff_dst - exp(src - shift) 2^-K * F       F = S / sum(exp(src - shift) 2^-K)
  *     dst form      diff_src = diff_dst - exp(dst) * S
  *
+ * A class with much of a row's mass would lose its last bits: its softmax is nearly 1, and what counts is 1 - softmax.
+ * The src form has constants of its own for it, the dst form an order of its operations.
+ *
  * A step reads its operands and constants through readers. So one step serves rows and columns, whole vectors and ends.
  */
 #ifndef FASTLSM_STEPS_HPP
@@ -19,15 +22,21 @@ namespace {
 
 /* What the last two passes need to know of a row. A name is a place among the constants: see Constants. */
 enum Constant {
-    FACTOR,          /* log_softmax: L. src form: F. dst form: -S */
-    FACTOR_LOW,      /* what FACTOR lost in rounding; log_softmax does not read it */
-    TERMS,           /* dst form: FACTOR times each coefficient of exp's polynomial */
-    MAXIMUM = TERMS, /* the other forms: m */
-    SHIFT,           /* they subtract it from src before exp */
-    MAGIC,           /* `magic` of exp.hpp */
-    LOWEST,          /* `lowest` of exp.hpp */
-    CONSTANTS = TERMS + Real<double>::Q_TERMS
+    FACTOR,       /* log_softmax: L. src form: F. dst form: -S */
+    FACTOR_LOW,   /* what FACTOR lost in rounding; log_softmax does not read it */
+    FACTOR_REST,  /* dst form: FACTOR times the rest of ln 2 */
+    MAXIMUM,      /* m; the dst form reads neither this nor what follows */
+    SHIFT,        /* is subtracted from src before exp */
+    MAGIC,        /* `magic` of exp.hpp */
+    LOWEST,       /* `lowest` of exp.hpp */
+    LARGEST,      /* src form: the exp of the largest class, if it has a fifth of the mass, or NO_EXP */
+    LARGEST_HIGH, /* that class's softmax times S is LARGEST_HIGH - LARGEST_LOW */
+    LARGEST_LOW,
+    CONSTANTS
 };
+
+/* Stands for LARGEST where no class has a fifth of the mass: no exp is this. */
+constexpr int NO_EXP = -1;
 
 /* The constants of the rows or columns that are computed together, side by side, and the sums that they come from. */
 struct Constants {
@@ -36,7 +45,8 @@ struct Constants {
     double *diff_dst_hi, *diff_dst_lo; /* the sum of diff_dst, divided by `boost` */
     double *boost;                     /* a power of two, by which exp is multiplied */
     double *exps_hi, *exps_lo;         /* the sum of exp */
-    double *ties;                      /* how many elements are at the maximum, if a form sets these apart */
+    double *ties;                      /* how many elements are at the maximum, if the sum of exp is without these */
+    double *rest;                      /* src form: 1 - softmax of the class of LARGEST, or 1 if there is none */
 
     template <class R> R *of(int constant) const { return (R *)values + constant * stride; }
 };
@@ -67,7 +77,8 @@ template <class R, Way way> struct ConstantReader {
 template <class R> struct ConstantReader<R, Way::ALONG> {
     const R *at;
 
-    ALWAYS_INLINE Vector<R> operator()(int constant, int) const { return splat(at[constant * ROW_STRIDE]); }
+    ALWAYS_INLINE R one(int constant) const { return at[constant * ROW_STRIDE]; }
+    ALWAYS_INLINE Vector<R> operator()(int constant, int) const { return splat(one(constant)); }
 };
 
 /* Readers of an operand. load_unit(x, k) loads the unit that begins with vector k. */
@@ -143,7 +154,8 @@ template <int count, class R, class Reader> ALWAYS_INLINE void load_exp(Vector<R
 }
 
 template <class R> struct LogSoftmaxStep {
-    static constexpr bool FROM_EXP = false, HAS_TERMS = false;
+    static constexpr bool FROM_EXP = false;
+    static constexpr Constant READS[] = { FACTOR, MAXIMUM };
     template <int count, class C, class G, class X> ALWAYS_INLINE void operator()(Vector<R> *y, C constants, G, X src)
     {
         for_each_vector<count>(src,
@@ -179,8 +191,10 @@ template <class R> ALWAYS_INLINE Vector<R> minus_product_vector(Vector<R> g, Vec
     return result;
 }
 
-template <class R> struct SrcStep {
-    static constexpr bool FROM_EXP = true, HAS_TERMS = false;
+/* With a class apart, LARGEST, whose softmax times S is known more exactly than in F. `has_largest` says that some row
+ * has one. */
+template <class R, bool has_largest> struct SrcStep {
+    static constexpr bool FROM_EXP = true;
     template <int count, class C, class G, class E>
     ALWAYS_INLINE void operator()(Vector<R> *y, C constants, G diff_dst, E exp)
     {
@@ -188,20 +202,55 @@ template <class R> struct SrcStep {
         load_exp<count, R>(e, exp);
         for_each_vector<count>(diff_dst, [&](int k, Vector<R> g) {
             y[k] = minus_product_vector<R>(g, e[k], constants(FACTOR, k), constants(FACTOR_LOW, k));
+            if constexpr (has_largest) /* as bits: 0 and -0 are not the same */
+                y[k] = (IntegersVector<R>)e[k] == (IntegersVector<R>)constants(LARGEST, k)
+                           ? (g - constants(LARGEST_HIGH, k)) + constants(LARGEST_LOW, k)
+                           : y[k];
         });
     }
     bool has_out_of_range() const { return false; }
 };
 
-/* The dst form has S in the polynomial's terms, and its sign: with f + f_low = -S, dst = k ln 2 + r,
+/* (g + s f) + s (x f + low), where s is a power of two. */
+inline float sum_of_products(float g, float s, float f, float x, float low)
+{
+    return (float)(((double)g + (double)s * f) + (double)s * ((double)x * f + low));
+}
+inline double sum_of_products(double g, double s, double f, double x, double low)
+{
+    double p = x * f;
+    Sum sum = add(add({ g, 0 }, { s * f, 0 }), { s * p, s * (product_error(x, f, p) + low) });
+    return sum.hi + sum.lo;
+}
+template <class R>
+ALWAYS_INLINE Vector<R> sum_of_products_vector(Vector<R> g, Vector<R> s, Vector<R> f, Vector<R> x, Vector<R> low)
+{
+    if constexpr (HAS_FMA)
+        return Isa::fmadd(s, Isa::fmadd(x, f, low), Isa::fmadd(s, f, g));
+    Vector<R> result = {};
+    for (int i = 0; i < WIDTH<Vector<R>>; i++)
+        result[i] = sum_of_products(g[i], s[i], f[i], x[i], low[i]);
+    return result;
+}
+
+/* The dst form, with f + f_low = -S, dst = k ln 2 + r and e = e^r - 1 = r + r^2 q(r):
  *
- *     g + 2^k (f + f r + f r^2 q(r) + f_low)
+ *     (g + 2^k f) + 2^k (f e + f_low (1 + e))
+ *
+ * Where a class has nearly all the mass, k is 0 and g - S is exact. What is left is S (1 - softmax), and e is exact
+ * there to its own last bits. With fused multiply-add r is x + k rest: x is exact, and the rest of ln 2 so small that
+ * it only counts in the leading terms, in double in one more of them:
+ *
+ *     f e + f_low (1 + e)  =  low + x (f + (low + (f + low) x q(x))),    low = f_low + k f rest
  *
  * 2^k is a factor, so that a subnormal is not rounded twice, and it is 0 at DST_LOW. |S| must not be so small that
- * f r^2 becomes subnormal, nor so large that 2^k f_low makes an infinity of the largest g. dst.hpp computes again what
- * is beyond these limits. */
+ * f r^2 becomes subnormal, nor so large that 2^k f counts beside the largest g. dst.hpp computes again what is beyond
+ * these limits. */
+template <class R> constexpr bool LOW_IS_SMALL = sizeof(R) == sizeof(float);
+
 template <class R> struct DstStep {
-    static constexpr bool FROM_EXP = false, HAS_TERMS = true;
+    static constexpr bool FROM_EXP = false;
+    static constexpr Constant READS[] = { FACTOR, FACTOR_LOW, FACTOR_REST };
     /* The largest dst, as integers of the same bits: these order what is above 0 alike, and their maximum is the
      * quicker one. NaN may count as large. */
     IntegersVector<R> largest = {};
@@ -209,38 +258,34 @@ template <class R> struct DstStep {
     template <int count, class C, class G, class X>
     ALWAYS_INLINE void operator()(Vector<R> *y, C constants, G diff_dst, X dst)
     {
-        Vector<R> x[count], t[count], r[count], q[count], magic[count];
-        for_each_vector<count>(dst, [&](int k, Vector<R> v) { x[k] = Isa::maximum(splat(Real<R>::DST_LOW), v); });
-        for (int k = 0; k < count; k++)
-            note((IntegersVector<R>)x[k]);
-        for (int k = 0; k < count; k++)
-            magic[k] = splat((R)(Real<R>::MAGIC + Real<R>::BIAS));
-        reduce_argument<count, R>(x, t, r, magic);
-        for (int k = 0; k < count; k++)
-            r[k] = Isa::fmadd(r[k], splat(-Real<R>::LN_2_LOW), x[k]);
-        for (int k = 0; k < count; k++)
-            q[k] = constants(TERMS, k);
+        Vector<R> x[count], t[count], k[count], q[count], low[count], magic[count];
+        for_each_vector<count>(dst, [&](int v, Vector<R> d) { x[v] = Isa::maximum(splat(Real<R>::DST_LOW), d); });
+        for (int v = 0; v < count; v++)
+            note((IntegersVector<R>)x[v]);
+        for (int v = 0; v < count; v++)
+            magic[v] = splat((R)(Real<R>::MAGIC + Real<R>::BIAS));
+        reduce_argument<count, R>(x, t, k, magic, HAS_FMA ? Real<R>::LN_2_ROUNDED : Real<R>::LN_2_HIGH);
+        for (int v = 0; v < count; v++)
+            low[v] = Isa::fmadd(k[v], constants(FACTOR_REST, v), constants(FACTOR_LOW, v));
+        for (int v = 0; v < count; v++)
+            t[v] = power_of_two_vector<R>(t[v]);
+        if constexpr (!HAS_FMA)
+            for (int v = 0; v < count; v++)
+                x[v] += k[v] * splat(-Real<R>::LN_2_LOW);
+        for (int v = 0; v < count; v++)
+            q[v] = splat(Real<R>::Q[0]);
 #pragma GCC unroll 16
         for (int i = 1; i < Real<R>::Q_TERMS; i++)
-            for (int k = 0; k < count; k++)
-                q[k] = Isa::fmadd(q[k], r[k], constants(TERMS + i, k));
-        for (int k = 0; k < count; k++)
-            t[k] = power_of_two_vector<R>(t[k]);
-        if constexpr (HAS_FMA) {
-            for (int k = 0; k < count; k++)
-                q[k] = Isa::fmadd(q[k], r[k], constants(FACTOR, k));
-            for (int k = 0; k < count; k++)
-                q[k] = Isa::fmadd(q[k], r[k], constants(FACTOR, k));
-            for_each_vector<count>(diff_dst,
-                                   [&](int k, Vector<R> g) { r[k] = Isa::fmadd(t[k], constants(FACTOR_LOW, k), g); });
-            for (int k = 0; k < count; k++)
-                y[k] = Isa::fmadd(q[k], t[k], r[k]);
-        } else { /* one operation more makes up for the additional roundings */
-            for (int k = 0; k < count; k++)
-                q[k] = q[k] * (r[k] * r[k]) + (r[k] * constants(FACTOR, k) + constants(FACTOR_LOW, k));
-            for_each_vector<count>(diff_dst,
-                                   [&](int k, Vector<R> g) { y[k] = (q[k] + constants(FACTOR, k)) * t[k] + g; });
-        }
+            for (int v = 0; v < count; v++)
+                q[v] = Isa::fmadd(q[v], x[v], splat(Real<R>::Q[i]));
+        for (int v = 0; v < count; v++)
+            q[v] =
+                Isa::fmadd(x[v] * q[v], LOW_IS_SMALL<R> ? constants(FACTOR, v) : constants(FACTOR, v) + low[v], low[v]);
+        for (int v = 0; v < count; v++)
+            q[v] = Isa::fmadd(x[v], q[v], low[v]);
+        for_each_vector<count>(diff_dst, [&](int v, Vector<R> g) {
+            y[v] = sum_of_products_vector<R>(g, t[v], constants(FACTOR, v), x[v], q[v]);
+        });
     }
     bool has_out_of_range() const
     {

@@ -19,9 +19,9 @@ struct KeptRow {
 /* The constants of rows or columns side by side, and what they come from. */
 template <ptrdiff_t room> struct ConstantsRoom {
     double values[CONSTANTS * room];
-    double diff_dst_hi[room], diff_dst_lo[room], boost[room], exps_hi[room], exps_lo[room], ties[room];
+    double diff_dst_hi[room], diff_dst_lo[room], boost[room], exps_hi[room], exps_lo[room], ties[room], rest[room];
 
-    Constants constants() { return { values, room, diff_dst_hi, diff_dst_lo, boost, exps_hi, exps_lo, ties }; }
+    Constants constants() { return { values, room, diff_dst_hi, diff_dst_lo, boost, exps_hi, exps_lo, ties, rest }; }
 };
 
 using RowConstants = ConstantsRoom<ROW_STRIDE>;
@@ -31,6 +31,7 @@ using TileConstants = ConstantsRoom<TILE_STRIDE>;
 struct Part {
     double max;
     Sum diff_dst, exps;
+    Sum others; /* exps without that of the class of LARGEST */
     double ties;
 };
 struct Parts {

@@ -11,18 +11,19 @@ the end of `inner` if that is at least LEAST_WIDE_RUN.
 """
 
 from cython.parallel cimport prange
-from libc.math cimport INFINITY
 
 from fastlsm.kernels.convert cimport clear_unused, load_turned, store_turned
 from fastlsm.kernels.loops cimport (
-    Constants, Copy, RowsAhead, Strip, copy_rows, exp_columns, has_extreme_sum, load_elements, max_columns,
-    mend_columns, prefetch, set_first_constants, set_last_constants, set_maximum, store_elements, stream_copy,
-    stream_end, sum_slab, sum_where_it_lies, write_columns,
+    Constants, Copy, RowsAhead, Strip, begin_maxima, copy_rows, exp_columns, expect_hidden, has_extreme_sum,
+    has_largest, hide_largest, load_elements, mark_little_rests, max_columns, mend_columns, prefetch,
+    set_first_constants, set_last_constants, store_elements, stream_copy, stream_end, sum_slab, sum_where_it_lies,
+    write_columns,
 )
+from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan, columns_in_one_go, is_ready, is_turned, stage_elements
 from fastlsm.kernels.problem cimport (
-    LANES, Format, FormTraits, Operand, Problem, arithmetic_format, blocks, is_narrow, locate, part_length, real_size,
-    round_up, size_of, traits_of, writes_from_exp,
+    LANES, Form, Format, FormTraits, Operand, Problem, arithmetic_format, blocks, is_narrow, locate, part_length,
+    real_size, round_up, size_of, traits_of, writes_from_exp,
 )
 from fastlsm.kernels.workspace cimport Workspace
 
@@ -214,8 +215,8 @@ cdef inline void reduce_tile(const Problem* p, const Plan* plan, const Place* at
     cdef Strip x
     for c in range(at.columns):
         constants.diff_dst_hi[c] = constants.diff_dst_lo[c] = 0
-        if traits.needs_exp:
-            set_maximum(plan.in_double, constants, c, -INFINITY)
+    if traits.needs_exp:
+        begin_maxima(plan.in_double, constants, at.columns)
     if traits.has_gradient and not sums:
         sum_where_it_lies(
             plan.format, at.summed.strip.data, at.summed.strip.pitch, p.n, at.tile.width, at.columns, w.lanes, lanes_lo,
@@ -231,6 +232,9 @@ cdef inline void reduce_tile(const Problem* p, const Plan* plan, const Place* at
             fetch_first(p, plan, &p.src, at, &at.src, j, height, w)
             max_columns(plan.format, rows_of(&at.src, j, 0), height, at.columns, constants)
         j += height
+    if plan.in_double and traits.has_gradient:
+        for c in range(at.tile.width):
+            mend_sum(p, locate_column(p, &p.diff_dst, at.tile.first + c), constants, c)
 
 
 cdef inline void exp_tile(const Problem* p, const Plan* plan, const Place* at, const Copy* next,
@@ -253,8 +257,28 @@ cdef inline void exp_tile(const Problem* p, const Plan* plan, const Place* at, c
         j += height
 
 
-cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at, bint extreme, const Copy* next,
-                            const Constants& constants, Workspace* w) noexcept nogil:
+cdef inline void sum_others_of_tile(const Problem* p, const Plan* plan, const Place* at, const Constants& constants,
+                                    Workspace* w) noexcept nogil:
+    """The sums of exp once more, without those of the classes of LARGEST that leave little."""
+    cdef Format arithmetic = arithmetic_format(plan.in_double)
+    cdef Py_ssize_t j = 0, c, height
+    cdef Strip e
+    for c in range(at.columns):
+        constants.exps_hi[c] = constants.exps_lo[c] = 0
+    while j < p.n and not p.stopped:
+        height = slab_height(p, plan, j, at.columns)
+        e = rows_of(&at.exps, j, 0)
+        if not at.keeps_exp:
+            fetch(p, plan, &p.src, at, &at.src, j, height, w)
+            exp_columns(plan.format, False, e, rows_of(&at.src, j, 0), height, at.columns, constants, NULL, 0)
+        hide_largest(plan.in_double, e, height, at.columns, constants)
+        sum_slab(arithmetic, e.data, e.pitch, p.n, j, height, at.columns, w.lanes, w.lanes + LANES * WIDEST_TILE // 2,
+                 constants.exps_hi, constants.exps_lo)
+        j += height
+
+
+cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at, bint extreme, bint largest,
+                            const Copy* next, const Constants& constants, Workspace* w) noexcept nogil:
     """Last pass: the result."""
     cdef FormTraits traits = traits_of(p.form)
     cdef const Source* from_source = &at.exps if at.keeps_exp else &at.src
@@ -280,8 +304,8 @@ cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at,
             count = min(height - i, at_once)
             y = rows_of(&at.out, j, i if at.out.lies else 0)
             g, x = rows_of(&at.diff_dst, j, i), rows_of(from_source, j, i)
-            if write_columns(p.form, plan.format, y, g, x, at.keeps_exp, ahead, count, columns, constants, next,
-                             j + i) or extreme:
+            if write_columns(p.form, plan.format, y, g, x, largest, at.keeps_exp, ahead, count, columns, constants,
+                             next, j + i) or extreme:
                 mend_columns(plan.format, y, g, x, count, columns, constants)
             if not at.out.lies:
                 store_slab(p, plan, &p.out, &at.tile, j + i, count, y, w)
@@ -312,7 +336,7 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
     """
     cdef Place at = find_place(p, plan, tile, is_loaded, half, w)
     cdef Constants constants = w.constants.constants()
-    cdef bint extreme = False
+    cdef bint extreme = False, largest = False
     cdef Copy copy
     cdef const Copy* meanwhile
     reduce_tile(p, plan, &at, constants, w)
@@ -320,13 +344,19 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
     if traits_of(p.form).needs_exp:
         meanwhile = describe_copy(&copy, p, plan, &p.src, next, stage_of(plan, OF_SRC, 1 - half, w))
         exp_tile(p, plan, &at, meanwhile, constants, w)
-        set_last_constants(plan.in_double, p.form, constants, at.columns)
+        if set_last_constants(plan.in_double, p.form, constants, at.columns):
+            mark_little_rests(plan.in_double, constants, at.columns)
+            sum_others_of_tile(p, plan, &at, constants, w)
+            set_last_constants(plan.in_double, p.form, constants, at.columns)
+            if at.keeps_exp:
+                expect_hidden(plan.in_double, constants, at.columns)
+        largest = p.form == Form.BACKWARD_SRC and has_largest(constants, at.columns)
     if traits_of(p.form).has_limits:
         extreme = has_extreme_sum(plan.in_double, constants, at.columns)
     meanwhile = NULL
     if traits_of(p.form).has_gradient:
         meanwhile = describe_copy(&copy, p, plan, &p.diff_dst, next, stage_of(plan, OF_DIFF_DST, 1 - half, w))
-    write_tile(p, plan, &at, extreme, meanwhile, constants, w)
+    write_tile(p, plan, &at, extreme, largest, meanwhile, constants, w)
 
 
 cdef inline Tile tile_at(const Problem* p, const Plan* plan, Py_ssize_t i) noexcept nogil:

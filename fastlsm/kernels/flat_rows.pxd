@@ -3,14 +3,13 @@
 Their sums, maxima and exp are those of columns: the rows are turned to columns in scratch.
 """
 
-from libc.math cimport INFINITY
-
 from fastlsm.kernels.convert cimport load_turned
 from fastlsm.kernels.loops cimport (
-    Constants, RowsAhead, Stream, Strip, exp_columns, has_extreme_sum, max_columns, prefetch, set_dst_factors,
-    set_first_constants, set_last_constants, set_maximum, store_block, stream_copy, sum_columns, turn, write_columns,
-    write_flat,
+    Constants, RowsAhead, Stream, Strip, begin_maxima, exp_columns, expect_hidden, has_extreme_sum, hide_largest,
+    mark_little_rests, max_columns, prefetch, set_first_constants, set_last_constants, store_block, stream_copy,
+    sum_columns, turn, write_columns, write_flat,
 )
+from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan
 from fastlsm.kernels.problem cimport (
     LANES, Format, FormTraits, Operand, Problem, arithmetic_format, locate, real_size, round_up, traits_of,
@@ -43,20 +42,26 @@ cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first
     if traits.has_gradient:
         turn_rows(p, plan, &p.diff_dst, g, count, gs, w)
         sum_columns(arithmetic, gs.data, pitch, n, columns, constants.diff_dst_hi, constants.diff_dst_lo)
+        if plan.in_double:
+            for c in range(count):
+                mend_sum(p, g + c * n * p.diff_dst.itemsize, constants, c)
     if traits.has_limits:
-        set_dst_factors(plan.in_double, constants, count)
+        set_first_constants(plan.in_double, p.form, constants, count, n)
         if has_extreme_sum(plan.in_double, constants, count):
             return False
     else:
         turn_rows(p, plan, &p.src, x, count, xs, w)
-        for c in range(columns):
-            set_maximum(plan.in_double, constants, c, -INFINITY)
-            constants.ties[c] = 0
+        begin_maxima(plan.in_double, constants, columns)
         max_columns(arithmetic, xs, n, columns, constants)
         set_first_constants(plan.in_double, p.form, constants, columns, n)
         exp_columns(arithmetic, traits.apart, xs, xs, n, columns, constants, NULL, 0)
         sum_columns(arithmetic, xs.data, pitch, n, columns, constants.exps_hi, constants.exps_lo)
-        set_last_constants(plan.in_double, p.form, constants, columns)
+        if set_last_constants(plan.in_double, p.form, constants, columns):
+            mark_little_rests(plan.in_double, constants, columns)
+            hide_largest(plan.in_double, xs, n, columns, constants)
+            sum_columns(arithmetic, xs.data, pitch, n, columns, constants.exps_hi, constants.exps_lo)
+            set_last_constants(plan.in_double, p.form, constants, columns)
+            expect_hidden(plan.in_double, constants, columns)
     if writes_from_exp(p.form):
         write_turned(p, plan, g, x, y, count, gs, xs, constants, w)
     else:
@@ -81,7 +86,7 @@ cdef inline void turn_rows(const Problem* p, const Plan* plan, const Operand* op
 cdef inline void write_turned(const Problem* p, const Plan* plan, const char* g, const char* x, char* y,
                               Py_ssize_t count, Strip gs, Strip exps, const Constants& constants,
                               Workspace* w) noexcept nogil:
-    """The last step on columns, which are then turned back to rows."""
+    """The last step on columns, which are then turned back to rows. So short a row mostly has a class of LARGEST."""
     cdef Format arithmetic = arithmetic_format(plan.in_double)
     cdef Py_ssize_t n = p.n, bytes = count * p.out.itemsize, size = real_size(plan.in_double), j
     cdef RowsAhead no_rows = RowsAhead(0, 0)
@@ -91,7 +96,7 @@ cdef inline void write_turned(const Problem* p, const Plan* plan, const char* g,
             prefetch(x + (n + j) * bytes, bytes)
         write_columns(
             p.form, arithmetic, Strip(gs.data + j * gs.pitch, 0), Strip(gs.data + j * gs.pitch, 0),
-            Strip(exps.data + j * exps.pitch, 0), True, no_rows, 1, gs.pitch // size, constants, NULL, 0)
+            Strip(exps.data + j * exps.pitch, 0), True, True, no_rows, 1, gs.pitch // size, constants, NULL, 0)
     if plan.format == arithmetic:
         turn(plan.in_double, y, n * size, gs.data, gs.pitch, n, count)
     else:

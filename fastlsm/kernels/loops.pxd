@@ -43,6 +43,9 @@ cdef extern from "convert.hpp" nogil:
     void store_block(bint in_double, const void* source, DType dtype, bint streamed, char* to, Py_ssize_t stride,
                      Py_ssize_t n) noexcept
 
+cdef extern from "overflow.hpp" nogil:
+    Sum sum_of_huge(DType dtype, const char* x, Py_ssize_t stride, Py_ssize_t n) noexcept
+
 cdef extern from "turn.hpp" nogil:
     void turn(bint in_double, char* to, Py_ssize_t to_pitch, const char* source, Py_ssize_t source_pitch,
               Py_ssize_t rows, Py_ssize_t columns) noexcept
@@ -52,8 +55,12 @@ cdef extern from "row_constants.hpp" nogil:
     double maximum_of(bint in_double, const Constants& constants, Py_ssize_t row) noexcept
     void set_first_constants(
         bint in_double, Form form, const Constants& constants, Py_ssize_t count, Py_ssize_t n) noexcept
-    void set_last_constants(bint in_double, Form form, const Constants& constants, Py_ssize_t count) noexcept
+    bint set_last_constants(bint in_double, Form form, const Constants& constants, Py_ssize_t count) noexcept
     bint has_extreme_sum(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
+    void begin_maxima(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
+    bint has_largest(const Constants& constants, Py_ssize_t rows) noexcept
+    void mark_little_rests(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
+    void expect_hidden(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
 
 cdef extern from "rows.hpp" nogil:
     struct Strip:
@@ -74,12 +81,13 @@ cdef extern from "rows.hpp" nogil:
                   const Constants& constants, LaneSums* carry, const Next& next) noexcept
     bint write_rows(Form form, Format format, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead,
                     Stream* stream, const Constants& constants, const Next& next) noexcept
+    void sum_others(Format format, Strip e, Py_ssize_t rows, Py_ssize_t n, const Constants& constants,
+                    LaneSums* carry) noexcept
     void mend_rows(Format format, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n,
                    const Constants& constants) noexcept
 
 cdef extern from "flat_rows.hpp" nogil:
     void set_pattern(bint in_double, void* pattern, Py_ssize_t n) noexcept
-    void set_dst_factors(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
     bint write_flat(Form form, Format format, char* y, const char* g, const char* x, Py_ssize_t rows, Py_ssize_t n,
                     const Constants& constants, const void* pattern, bint ahead, Stream* stream) noexcept
 
@@ -104,9 +112,10 @@ cdef extern from "columns.hpp" nogil:
     void max_columns(Format format, Strip x, Py_ssize_t rows, Py_ssize_t n, const Constants& constants) noexcept
     void exp_columns(Format format, bint apart, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n,
                      const Constants& constants, const Copy* next, Py_ssize_t next_row) noexcept
-    bint write_columns(Form form, Format format, Strip y, Strip g, Strip x, bint is_exp, RowsAhead ahead,
-                       Py_ssize_t rows, Py_ssize_t n, const Constants& constants, const Copy* next,
+    bint write_columns(Form form, Format format, Strip y, Strip g, Strip x, bint has_largest, bint is_exp,
+                       RowsAhead ahead, Py_ssize_t rows, Py_ssize_t n, const Constants& constants, const Copy* next,
                        Py_ssize_t next_row) noexcept
+    void hide_largest(bint in_double, Strip e, Py_ssize_t rows, Py_ssize_t n, const Constants& constants) noexcept
     void mend_columns(Format format, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n,
                       const Constants& constants) noexcept
 

@@ -12,10 +12,12 @@ from libc.string cimport memcpy, memset
 
 from fastlsm.kernels.flat_rows cimport flat_batch
 from fastlsm.kernels.loops cimport (
-    Constants, LaneSums, Next, Stream, Strip, Sum, add, exp_rows, has_extreme_sum, load_elements, max_rows, maximum_of,
-    mend_rows, next_line, openmp_barrier, openmp_team, set_first_constants, set_last_constants, set_maximum,
-    set_pattern, store_elements, stream_copy, sum_rows, total, write_rows,
+    Constants, LaneSums, Next, Stream, Strip, Sum, add, begin_maxima, exp_rows, expect_hidden, has_extreme_sum,
+    load_elements, mark_little_rests, max_rows, maximum_of, mend_rows, next_line, openmp_barrier, openmp_team,
+    set_first_constants, set_last_constants, set_maximum, set_pattern, store_elements, stream_copy, sum_others,
+    sum_rows, total, write_rows,
 )
+from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan, Walk, is_ready
 from fastlsm.kernels.problem cimport (
     LANES, FormTraits, Operand, Problem, blocks, locate, part_length, real_size, round_up, size_of, traits_of,
@@ -64,7 +66,8 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
     cdef RowConstants room
     cdef Constants constants = room.constants()
     cdef FormTraits traits = traits_of(p.form)
-    cdef bint extreme = False, from_exp = writes_from_exp(p.form), over_itself = writes_over_operand(p)
+    cdef bint extreme = False
+    cdef bint from_exp = writes_from_exp(p.form), over_itself = writes_over_operand(p)
     cdef Py_ssize_t n = p.n, bytes = n * p.out.itemsize, r
     cdef Strip src = strip_at(p, &p.src, first), diff_dst = strip_at(p, &p.diff_dst, first)
     cdef Strip out = strip_at(p, &p.out, first)
@@ -82,9 +85,11 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
             sum_rows(plan.format, diff_dst, count, n, plan.ahead, constants.diff_dst_hi, constants.diff_dst_lo,
                      NULL)
         if traits.needs_exp:
-            for r in range(count):
-                set_maximum(plan.in_double, constants, r, -INFINITY)
+            begin_maxima(plan.in_double, constants, count)
             max_rows(plan.format, src, count, n, plan.ahead, constants)
+    if plan.in_double and traits.has_gradient:
+        for r in range(count):
+            mend_sum(p, diff_dst.data + r * diff_dst.pitch, constants, r)
     set_first_constants(plan.in_double, p.form, constants, count, n)
     if traits.needs_exp:
         for r in range(count):
@@ -95,7 +100,11 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
             for r in range(next_count):
                 reduced.max[r] = -INFINITY
         exp_rows(plan.format, traits.apart, e, src, count, n, plan.ahead, constants, NULL, next)
-        set_last_constants(plan.in_double, p.form, constants, count)
+        if set_last_constants(plan.in_double, p.form, constants, count):
+            mark_little_rests(plan.in_double, constants, count)
+            sum_others(plan.format, e, count, n, constants, NULL)
+            set_last_constants(plan.in_double, p.form, constants, count)
+            expect_hidden(plan.in_double, constants, count)
     if traits.has_limits:
         extreme = has_extreme_sum(plan.in_double, constants, count)
     next.rows = 0
@@ -246,8 +255,31 @@ cdef inline void exp_part(const Problem* p, const Plan* plan, const Line* src, P
             next.strip = load_chunk(plan, next_src, j, n, next_scratch.elements)
         exp_rows(plan.format, apart, e, x, 1, n, plan.ahead, constants, &lanes, next)
         j += n
-    part.exps = total(plan.in_double, &lanes)
+    part.exps = part.others = total(plan.in_double, &lanes)
     part.ties = constants.ties[0]
+
+
+cdef inline Sum others_of_part(const Problem* p, const Plan* plan, const Line* src, Py_ssize_t start, Py_ssize_t stop,
+                               const Constants& constants, char* kept) noexcept nogil:
+    """The sum of exp without that of the class of LARGEST."""
+    cdef Chunk scratch, exps
+    cdef LaneSums lanes, unused
+    cdef Py_ssize_t chunk = chunk_of(stop - start, kept != NULL), j = start, n
+    cdef Next no_next = Next(Strip(NULL, 0), 0, NULL, NULL, NULL, NULL)
+    cdef Strip e
+    clear(&lanes)
+    clear(&unused)
+    while j < stop and not p.stopped:
+        n = min(chunk, stop - j)
+        if kept != NULL:
+            e = Strip(at_part(kept, j - start, plan), 0)
+        else:
+            e = Strip(<char*> exps.elements, 0)
+            exp_rows(plan.format, False, e, load_chunk(plan, src, j, n, scratch.elements), 1, n, plan.ahead, constants,
+                     &unused, no_next)
+        sum_others(plan.format, e, 1, n, constants, &lanes)
+        j += n
+    return total(plan.in_double, &lanes)
 
 
 cdef inline void write_part(const Problem* p, const Plan* plan, const Line* diff_dst, const Line* src, char* out,
@@ -305,21 +337,26 @@ cdef inline void write_part(const Problem* p, const Plan* plan, const Line* diff
         next_part.diff_dst = total(plan.in_double, &lanes)
 
 
-cdef inline void begin_from_parts(const Problem* p, const Plan* plan, const Part* parts, Py_ssize_t count,
-                                  const Constants& constants) noexcept nogil:
+cdef inline bint begin_from_parts(const Problem* p, const Plan* plan, const Part* parts, Py_ssize_t count,
+                                  Py_ssize_t index, const Constants& constants) noexcept nogil:
+    """Returns whether diff_dst was read once more."""
     cdef double max = -INFINITY
     cdef Sum diff_dst = Sum(0, 0)
+    cdef bint mended = False
     cdef Py_ssize_t i
     for i in range(count):
         max = parts[i].max if parts[i].max > max else max
         diff_dst = add(diff_dst, parts[i].diff_dst)
     constants.diff_dst_hi[0], constants.diff_dst_lo[0] = diff_dst.hi, diff_dst.lo
+    if plan.in_double and traits_of(p.form).has_gradient:
+        mended = mend_sum(p, locate(p, &p.diff_dst, index), constants, 0)
     if traits_of(p.form).needs_exp:
         set_maximum(plan.in_double, constants, 0, max)
     set_first_constants(plan.in_double, p.form, constants, 1, p.n)
+    return mended
 
 
-cdef inline void finish_from_parts(const Problem* p, const Plan* plan, const Part* parts, Py_ssize_t count,
+cdef inline bint finish_from_parts(const Problem* p, const Plan* plan, const Part* parts, Py_ssize_t count,
                                    const Constants& constants) noexcept nogil:
     cdef Sum exps = Sum(0, 0)
     cdef double ties = 0
@@ -328,7 +365,21 @@ cdef inline void finish_from_parts(const Problem* p, const Plan* plan, const Par
         exps = add(exps, parts[i].exps)
         ties += parts[i].ties
     constants.exps_hi[0], constants.exps_lo[0], constants.ties[0] = exps.hi, exps.lo, ties
+    return set_last_constants(plan.in_double, p.form, constants, 1)
+
+
+cdef inline void finish_without_largest(const Problem* p, const Plan* plan, const Part* parts, Py_ssize_t count,
+                                        const Constants& constants) noexcept nogil:
+    cdef Sum others = Sum(0, 0)
+    cdef Py_ssize_t i
+    for i in range(count):
+        others = add(others, parts[i].others)
+    constants.exps_hi[0], constants.exps_lo[0] = others.hi, others.lo
     set_last_constants(plan.in_double, p.form, constants, 1)
+
+
+cdef inline bint has_maximum(const Plan* plan, const Part* part, const Constants& constants) noexcept nogil:
+    return part.max == maximum_of(plan.in_double, constants, 0)
 
 
 cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, Share share, Part* parts, bint reduced,
@@ -347,7 +398,7 @@ cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, S
     cdef Line* next_diff_dst = NULL
     cdef char* out = locate(p, &p.out, index)
     cdef char* kept = NULL
-    cdef bint extreme = False
+    cdef bint extreme = False, has_little = False
     if traits.has_gradient:
         diff_dst = line_at(p, plan, &p.diff_dst, index, keep_diff_dst.elements)
     elements = min(p.n, (share.last - share.first) * length)
@@ -372,14 +423,26 @@ cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, S
             next_parts[i].max = 0
     if share.in_team:
         openmp_barrier()
-    begin_from_parts(p, plan, parts, count, constants)
+    if begin_from_parts(p, plan, parts, count, index, constants) and share.in_team:
+        openmp_barrier()        # all have read what one may write now
     if traits.needs_exp:
         for i in range(share.first, share.last):
             exp_part(p, plan, &src, i * length, min(p.n, (i + 1) * length), constants, &parts[i],
                      at_part(kept, (i - share.first) * length, plan), next_src, next_parts + i)
         if share.in_team:
             openmp_barrier()
-        finish_from_parts(p, plan, parts, count, constants)
+        has_little = finish_from_parts(p, plan, parts, count, constants)
+    if has_little:
+        mark_little_rests(plan.in_double, constants, 1)
+        for i in range(share.first, share.last):
+            if has_maximum(plan, &parts[i], constants):
+                parts[i].others = others_of_part(p, plan, &src, i * length, min(p.n, (i + 1) * length), constants,
+                                                 at_part(kept, (i - share.first) * length, plan))
+        if share.in_team:
+            openmp_barrier()
+        finish_without_largest(p, plan, parts, count, constants)
+        if kept != NULL:
+            expect_hidden(plan.in_double, constants, 1)
     if traits.has_limits:
         extreme = has_extreme_sum(plan.in_double, constants, 1)
     for i in range(share.first, share.last):

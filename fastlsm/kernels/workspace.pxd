@@ -15,6 +15,7 @@ cdef extern from "workspace.hpp" nogil:
         double max
         Sum diff_dst
         Sum exps
+        Sum others
         double ties
     struct Parts:
         Part* parts

@@ -1,0 +1,17 @@
+"""Sums of diff_dst that have overflowed on the way (include/overflow.hpp)."""
+
+from libc.math cimport INFINITY, fabs
+
+from fastlsm.kernels.loops cimport Constants, Sum, sum_of_huge
+from fastlsm.kernels.problem cimport Problem
+
+
+cdef inline bint mend_sum(const Problem* p, const char* diff_dst, const Constants& constants,
+                          Py_ssize_t row) noexcept nogil:
+    """Sum a row once more if its sum is not finite. Returns whether it was read."""
+    cdef Sum sum
+    if fabs(constants.diff_dst_hi[row]) < INFINITY:
+        return False
+    sum = sum_of_huge(p.diff_dst.dtype, diff_dst, p.diff_dst.n, p.n)
+    constants.diff_dst_hi[row], constants.diff_dst_lo[row] = sum.hi, sum.lo
+    return True

@@ -1,0 +1,208 @@
+"""Contract, Accuracy: rows in which one class has nearly all the mass, whose gradient plain formulas lose.
+
+diff_dst - p S, and diff_dst (1 - p) - p (S - diff_dst), are the same gradient. An error is counted in units of the
+largest number in one of the formulas, and of that in which it is smaller. So an element of cross-entropy's gradient is
+right to its own last two units.
+"""
+
+import numpy as np
+import pytest
+import reference
+from reference import BOUND, DTYPES
+
+import fastlsm
+
+pytestmark = pytest.mark.usefixtures("isa")
+
+GAPS = [1, 5, 12, 17, 25, 37.43, 60]
+LENGTHS = [2, 3, 10, 47, 48, 100, 1000]
+FLOATS = [np.dtype(np.float32), np.dtype(np.float64)]
+
+
+def sure_rows(rng, n, count):
+    """Logits with one class above the others, by each of the gaps in turn, and where that is."""
+    src = rng.normal(size=(count, n))
+    top = rng.integers(0, n, count)
+    src[np.arange(count), top] = src.max(axis=1) + np.resize(GAPS, count) + rng.uniform(0, 0.5, count)
+    return src, top
+
+
+def one_hot(labels, n):
+    target = np.zeros((len(labels), n))
+    target[np.arange(len(labels)), labels] = 1
+    return target
+
+
+def right_label(rng, top, n):
+    return -one_hot(top, n) / 64
+
+
+def another_label(rng, top, n):
+    return -one_hot((top + 1) % n, n) / 64
+
+
+def smoothed_label(rng, top, n):
+    return -(0.9 * one_hot(top, n) + 0.1 / n) / 64
+
+
+def soft_target(rng, top, n):
+    return -rng.dirichlet(np.full(n, 0.3), len(top))
+
+
+def random_gradient(rng, top, n):
+    return rng.normal(size=(len(top), n))
+
+
+GRADIENTS = [right_label, another_label, smoothed_label, soft_target, random_gradient]
+
+
+def backward(form, diff_dst, x, axis=-1, **options):
+    operand = {"dst": x} if form == "dst" else {"src": x}
+    return fastlsm.log_softmax_backward(diff_dst, axis=axis, **operand, **options)
+
+
+def operands(form, gradient, rng, n, count, dtype):
+    src, top = sure_rows(rng, n, count)
+    diff_dst = gradient(rng, top, n).astype(dtype)
+    return diff_dst, (src if form == "src" else reference.log_softmax(src)).astype(dtype)
+
+
+def assert_right(result, form, diff_dst, x):
+    mass = reference.softmax(x) if form == "src" else reference.exp(x)
+    worst = reference.gradient_error(result, diff_dst, mass).max()
+    assert worst <= BOUND[result.dtype], worst
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns", "every second"])
+@pytest.mark.parametrize("gradient", GRADIENTS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("form", ["src", "dst"])
+def test_each_element_is_right(rng, form, dtype, gradient, layout):
+    for n in LENGTHS:
+        diff_dst, x = operands(form, gradient, rng, n, 70, dtype)
+        if layout == "columns":
+            result = backward(form, diff_dst.T.copy(), x.T.copy(), axis=0).T
+        elif layout == "every second":
+            result = backward(form, *(np.repeat(a, 2, axis=1)[:, ::2] for a in (diff_dst, x)))
+        else:
+            result = backward(form, diff_dst, x)
+        assert_right(result, form, diff_dst, x)
+
+
+@pytest.mark.parametrize("gradient", [right_label, random_gradient], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("form", ["src", "dst"])
+@pytest.mark.parametrize("shape", [(7000, 2), (3, 40_000), (1, 140_000)], ids=str)
+def test_long_rows_and_many(rng, form, dtype, gradient, shape):
+    diff_dst, x = operands(form, gradient, rng, shape[1], shape[0], dtype)
+    assert_right(backward(form, diff_dst, x), form, diff_dst, x)
+    assert_right(backward(form, diff_dst.T.copy(), x.T.copy(), axis=0).T, form, diff_dst, x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("form", ["src", "dst"])
+@pytest.mark.parametrize("n", [2, 5, 100, 1000, 20_000, 140_000])
+def test_every_layout_has_the_same_bits(rng, form, dtype, n):
+    diff_dst, x = operands(form, random_gradient, rng, n, 35, dtype)
+    expected = backward(form, diff_dst, x).view(f"u{dtype.itemsize}")
+    gapped = [np.repeat(a, 2, axis=1)[:, ::2] for a in (diff_dst, x)]
+    over_diff_dst = diff_dst.copy()
+    backward(form, over_diff_dst, x, out=over_diff_dst)
+    others = {
+        "columns": backward(form, diff_dst.T.copy(), x.T.copy(), axis=0).T,
+        "gaps": backward(form, *gapped),
+        "one by one": np.concatenate([backward(form, diff_dst[i : i + 1], x[i : i + 1]) for i in range(len(x))]),
+        "one thread": backward(form, diff_dst, x, num_threads=1),
+        "in place": over_diff_dst,
+    }
+    for name, result in others.items():
+        assert np.array_equal(np.ascontiguousarray(result).view(expected.dtype), expected), name
+
+
+@pytest.mark.parametrize("second", DTYPES, ids=str)
+@pytest.mark.parametrize("first", DTYPES, ids=str)
+def test_mixed_dtypes(rng, first, second):
+    src, top = sure_rows(rng, 30, 70)
+    diff_dst, src = random_gradient(rng, top, 30).astype(first), src.astype(second)
+    for dtype in DTYPES:
+        result = fastlsm.log_softmax_backward(diff_dst, src, dtype=dtype)
+        assert reference.gradient_error(result, diff_dst, reference.softmax(src)).max() <= BOUND[dtype]
+
+
+@pytest.mark.parametrize("form", ["src", "dst"])
+def test_the_row_that_others_lose(form):
+    """PyTorch, TensorFlow and JAX answer [0, -5.55e-17]."""
+    src = np.array([37.42994775023705, 0.0])
+    result = backward(form, np.array([1.0, 0.0]), src if form == "src" else fastlsm.log_softmax(src))
+    assert np.allclose(result, [5.551115123125776e-17, -5.551115123125776e-17], rtol=4e-16, atol=0)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("gap", GAPS)
+def test_beside_mpmath(rng, gap, dtype):
+    """A few rows in 80 digits, for the twin in long double might be wrong as well."""
+    n = 7
+    src, top = sure_rows(rng, n, 4)
+    src[np.arange(4), top] += gap
+    src = src.astype(dtype)
+    for gradient in GRADIENTS:
+        diff_dst = gradient(rng, top, n).astype(dtype)
+        for result, x, g in zip(fastlsm.log_softmax_backward(diff_dst, src), src, diff_dst, strict=True):
+            expected, at = reference.exact_row(x, g)
+            assert reference.exact_ulp_error(result, expected, at) <= 2
+
+
+def huge_sums():
+    M = 1.797e308
+    return {
+        "by turns": [M, -M, M, -M],
+        "late": [M, M, -M, -M],
+        "what is left counts": [M, M, -M, 2.5e300, -M],
+        "nothing is left but little": [M, M, -M, -M, 1.0],
+        "to the largest": [M, M, -M],
+        "many": [M] * 40 + [-M] * 40 + [M / 3, -M / 5],
+        "long": [M, -M / 2] * 9000 + [-M / 2] * 9000,
+    }
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns", "every second"])
+@pytest.mark.parametrize("row", huge_sums(), ids=str)
+@pytest.mark.parametrize("form", ["src", "dst"])
+def test_sums_of_float64_that_overflow_on_the_way(rng, form, row, layout):
+    """The largest and its negative in any order: the sum is finite, its parts are not."""
+    row = np.array(huge_sums()[row])
+    diff_dst = np.stack([rng.permutation(row) for _ in range(20)])
+    diff_dst[3] = rng.normal(size=row.shape)
+    src = rng.normal(size=diff_dst.shape)
+    x = src if form == "src" else np.asarray(reference.log_softmax(src), float)
+    mass = reference.softmax(x) if form == "src" else reference.exp(x)
+    expected, at = reference.backward_from_softmax(diff_dst, mass), reference.largest(diff_dst, mass)
+    fits = np.abs(expected) < np.finfo(float).max
+    if layout == "columns":
+        result = backward(form, diff_dst.T.copy(), x.T.copy(), axis=0).T
+    elif layout == "every second":
+        result = backward(form, *(np.repeat(a, 2, axis=1)[:, ::2] for a in (diff_dst, x)))
+    else:
+        result = backward(form, diff_dst, x)
+    assert fits.mean() > 0.5
+    assert reference.ulp_error(result[fits], expected[fits], at[fits]) <= 2
+
+
+@pytest.mark.parametrize("form", ["src", "dst"])
+def test_infinity_beside_a_sum_that_overflows(form):
+    M = 1.797e308
+    diff_dst = np.array([[M, M, -M, -M, np.inf, 1], [M, M, -M, -M, -np.inf, np.inf], [M, M, -M, -M, np.nan, 1]])
+    result = backward(form, diff_dst, np.full(diff_dst.shape, -1.0))
+    assert np.array_equal(result[0], [-np.inf] * 4 + [np.nan, -np.inf], equal_nan=True)
+    assert np.isnan(result[1:]).all()
+
+
+def test_the_reference_is_that_of_mpmath(rng):
+    src, top = sure_rows(rng, 9, 7)
+    diff_dst = soft_target(rng, top, 9)
+    mass = reference.softmax(src)
+    values, at = reference.backward_from_softmax(diff_dst, mass), reference.largest(diff_dst, mass)
+    for row in range(len(src)):
+        exact, exact_at = reference.exact_row(src[row], diff_dst[row])
+        assert np.allclose(values[row].astype(float), [float(e) for e in exact], rtol=3e-16, atol=0)
+        assert np.allclose(at[row].astype(float), [float(e) for e in exact_at], rtol=3e-16, atol=0)
