@@ -281,8 +281,10 @@ template <class R> NOINLINE void hide_largest_of(Strip e, ptrdiff_t rows, ptrdif
 {
     using V = Vector<R>;
     R hidden[WIDEST_TILE];
+    const R *largest = constants.of<R>(LARGEST);
+    ROWS_ARE_INDEPENDENT
     for (ptrdiff_t c = 0; c < n; c++)
-        hidden[c] = constants.ties[c] > 0 ? constants.of<R>(LARGEST)[c] : NO_EXP;
+        hidden[c] = constants.ties[c] > 0 ? largest[c] : (R)NO_EXP;
     for (ptrdiff_t j = 0; j < rows; j++)
         for (ptrdiff_t c = 0; c < n; c += WIDTH<V>) {
             R *at = e.row<R>(j) + c;

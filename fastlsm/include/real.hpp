@@ -48,8 +48,6 @@ template <> struct Real<float> {
     static constexpr float DST_LOW = -127 * (float)LN_2, DST_HIGH = 40;
     /* The largest x with a finite exp(x), and, nearly, the smallest with a normal one. */
     static constexpr float EXP_HIGH = 0x1.62e42ep+6f, EXP_LOW = -0x1.5d58ap+6f;
-    /* A class that leaves the others less than this is summed apart from them: see row_constants.hpp. */
-    static constexpr double LITTLE_REST = 0x1p-14;
     /* From this size on, src - max(src) is exact where it matters (Sterbenz's lemma). */
     static constexpr double FAR_LOGITS = 256;
     /* Sums of diff_dst that the dst form's loop computes with, beside 0. */
@@ -69,7 +67,6 @@ template <> struct Real<double> {
                                            0x1.000000000000ap-1 };
     static constexpr double DST_LOW = -1023 * LN_2, DST_HIGH = 300;
     static constexpr double EXP_HIGH = 0x1.62e42fefa39efp+9, EXP_LOW = -0x1.6232bdd7abcd2p+9;
-    static constexpr double LITTLE_REST = 0x1p-36;
     static constexpr double FAR_LOGITS = 2048;
     static constexpr double SMALL_SUM = 0x1p-960, LARGE_SUM = 0x1p+500;
 };

@@ -7,8 +7,8 @@
  * exponent, which rounds nothing. log_softmax sums the terms of the maximum apart: others + ties * exp(m - K ln 2). The
  * second term is known more exactly than the arithmetic's type holds, so that log1p sees `others` however small it is.
  * The src form takes the maximum's exp out of the sum afterwards and puts a better one in, for where one class has all
- * the mass, this exp is the whole sum. Only where it leaves the others less than LITTLE_REST, which the sum has lost in
- * part, the others are summed once more.
+ * the mass, this exp is the whole sum. Only where the sum has lost too much of the others beside it, these are summed
+ * once more.
  */
 #ifndef FASTLSM_ROW_CONSTANTS_HPP
 #define FASTLSM_ROW_CONSTANTS_HPP
@@ -124,31 +124,28 @@ ALWAYS_INLINE double cut(double, Sum x)
 constexpr double LARGEST_REST = 0.8;
 
 /* What the src form needs of a row: F = S / sum(exp), and, if the largest class has more than a fifth of the mass, its
- * exp as the loop has it, the part that it leaves the others, and its softmax times S. */
+ * exp as the loop has it, and its softmax times S. */
 struct SrcConstants {
     Sum factor;
-    double largest, rest;
+    double largest;
     Sum product; /* high - low */
 };
 
 /* The sum of exp is known with the maximum, or without: then there are ties. The loop's exp may be wrong by 0.61 units.
  * Where one class has much of the mass, the sum would be wrong by as much. So the maximum's exp is replaced by a better
  * one. */
-ALWAYS_INLINE SrcConstants src_constants(const Row<float> &row, Sum exps, double ties)
+ALWAYS_INLINE SrcConstants src_constants(const Row<float> &row, double in_loop, Sum exps, double ties)
 {
-    double in_loop = exp_one<float>((float)row.max, (float)row.shift, (float)row.magic, (float)row.lowest);
     double others = exps.hi - (ties > 0 ? 0 : in_loop), inverse = 1 / (others + row.exp_at_max_for_float(1));
     double rest = others * inverse, S = row.diff_dst.hi * row.boost, high = (float)(S - S * rest);
     bool is_largest = (rest < LARGEST_REST) & (fabs(S) <= FLT_MAX);
     return { { row.diff_dst.hi * inverse * row.boost, 0 },
              is_largest ? in_loop : NO_EXP,
-             is_largest ? rest : 1,
              { high, (high - S) + S * rest } };
 }
-ALWAYS_INLINE SrcConstants src_constants(const Row<double> &row, Sum exps, double ties)
+ALWAYS_INLINE SrcConstants src_constants(const Row<double> &row, double in_loop, Sum exps, double ties)
 {
     double tail, at_max = row.exp_at_max(&tail);
-    double in_loop = exp_one<double>(row.max, row.shift, row.magic, row.lowest);
     double unboost = row.boost > 1 ? 0x1p-128 : row.boost < 1 ? 0x1p128 : 1;
     Sum S = row.diff_dst, others = add(exps, { ties > 0 ? 0 : -in_loop, 0 }), all = add({ at_max, tail }, others);
     Sum factor = quotient(S, all), rest = quotient(others, all);
@@ -158,7 +155,6 @@ ALWAYS_INLINE SrcConstants src_constants(const Row<double> &row, Sum exps, doubl
     bool is_largest = (rest.hi < LARGEST_REST) & (fabs(high) <= DBL_MAX);
     return { { factor.hi * row.boost, factor.lo * row.boost },
              is_largest ? in_loop : NO_EXP,
-             is_largest ? rest.hi : 1,
              { high, ((high * unboost - product.hi) - product.lo) * row.boost } };
 }
 
@@ -189,14 +185,16 @@ template <class R> NOINLINE void set_first_constants_of(Form form, Constants con
     ROWS_ARE_INDEPENDENT
     for (ptrdiff_t r = 0; r < count; r++) {
         Sum diff_dst = { constants.diff_dst_hi[r], constants.diff_dst_lo[r] };
-        begin_row<R>(constants.of<R>(MAXIMUM)[r], diff_dst, n).write(constants, r);
+        Row<R> row = begin_row<R>(constants.of<R>(MAXIMUM)[r], diff_dst, n);
+        row.write(constants, r);
+        constants.of<R>(LARGEST)[r] = exp_one<R>((R)row.max, (R)row.shift, (R)row.magic, (R)row.lowest);
     }
 }
 
-template <class R> NOINLINE bool set_last_constants_of(Form form, Constants constants, ptrdiff_t count)
+template <class R> NOINLINE void set_last_constants_of(Form form, Constants constants, ptrdiff_t count)
 {
     Row<R> row;
-    int has_little = 0;
+
     if (traits_of(form).apart) {
         ROWS_ARE_INDEPENDENT
         for (ptrdiff_t r = 0; r < count; r++) {
@@ -204,22 +202,20 @@ template <class R> NOINLINE bool set_last_constants_of(Form form, Constants cons
             double L = log_of_sum(row, { constants.exps_hi[r], constants.exps_lo[r] }, constants.ties[r]);
             constants.of<R>(FACTOR)[r] = (R)L;
         }
-        return false;
+        return;
     }
     ROWS_ARE_INDEPENDENT
     for (ptrdiff_t r = 0; r < count; r++) {
         row.read(constants, r);
-        SrcConstants src = src_constants(row, { constants.exps_hi[r], constants.exps_lo[r] }, constants.ties[r]);
+        SrcConstants src = src_constants(row, constants.of<R>(LARGEST)[r],
+                                         { constants.exps_hi[r], constants.exps_lo[r] }, constants.ties[r]);
         double high = cut(R(), src.factor), low = (src.factor.hi - high) + src.factor.lo;
         constants.of<R>(FACTOR)[r] = (R)high;
         constants.of<R>(FACTOR_LOW)[r] = (R)(fabs(high) < INFINITY ? low : 0);
         constants.of<R>(LARGEST)[r] = (R)src.largest;
         constants.of<R>(LARGEST_HIGH)[r] = (R)src.product.hi;
         constants.of<R>(LARGEST_LOW)[r] = (R)src.product.lo;
-        constants.rest[r] = src.rest;
-        has_little |= src.rest < Real<R>::LITTLE_REST;
     }
-    return has_little;
 }
 
 inline void set_maximum(bool in_double, const Constants &constants, ptrdiff_t row, double value)
@@ -250,28 +246,61 @@ inline double maximum_of(bool in_double, const Constants &constants, ptrdiff_t r
     return in_double ? constants.of<double>(MAXIMUM)[row] : constants.of<float>(MAXIMUM)[row];
 }
 
-/* Whether a row has a class of LARGEST. */
-inline bool has_largest(const Constants &constants, ptrdiff_t rows)
+template <class R> bool has_largest_of(const Constants &constants, ptrdiff_t rows)
 {
+    const R *largest = constants.of<R>(LARGEST);
     int found = 0;
     for (ptrdiff_t r = 0; r < rows; r++)
-        found |= constants.rest[r] < 1;
+        found |= largest[r] != NO_EXP;
     return found;
 }
 
-/* Marks, by ties, the rows in which the class of LARGEST leaves less than LITTLE_REST. */
-inline void mark_little_rests(bool in_double, const Constants &constants, ptrdiff_t rows)
+/* Whether a row has a class of LARGEST. */
+inline bool has_largest(bool in_double, const Constants &constants, ptrdiff_t rows)
 {
-    double little = in_double ? Real<double>::LITTLE_REST : Real<float>::LITTLE_REST;
-    for (ptrdiff_t r = 0; r < rows; r++)
-        constants.ties[r] = constants.rest[r] < little;
+    return (in_double ? has_largest_of<double> : has_largest_of<float>)(constants, rows);
+}
+
+/* The least part that a class may leave the others while its exp is in the sum. Of at most so many exps of a lane, each
+ * may lose half a unit in the last place of the largest; in double, that of their errors, which are summed as well. */
+inline double least_rest(float, double exps) { return exps * 0x1p-26; }
+inline double least_rest(double, double exps) { return exps * exps * 0x1p-48; }
+
+template <class R> bool mark_little_rests_of(const Constants &constants, ptrdiff_t rows, ptrdiff_t n)
+{
+    constexpr ptrdiff_t width = WIDTH<f64_vector>;
+    ptrdiff_t part = part_length(n), r = 0;
+    double least = least_rest(R(), (double)blocks(n < part ? n : part, LANES));
+    const R *largest = constants.of<R>(LARGEST);
+    const double *hi = constants.exps_hi, *lo = constants.exps_lo;
+    i64_vector found = {};
+    for (; r + width <= rows; r += width) {
+        f64_vector x = Item<R>::load_as_f64(largest + r);
+        i64_vector is_little = (i64_vector)((load_vector(hi + r) - x) + load_vector(lo + r) < splat(least) * x);
+        store_vector(constants.ties + r, (i64_vector)splat(1.0) & is_little);
+        found |= is_little;
+    }
+    bool any = Isa::any((u64_vector)found);
+    for (; r < rows; r++) {
+        constants.ties[r] = (hi[r] - largest[r]) + lo[r] < least * largest[r] ? 1 : 0;
+        any |= constants.ties[r] > 0;
+    }
+    return any;
+}
+
+/* Marks, by ties, the rows of n elements in which the largest exp leaves the others so little that it must not be in
+ * their sum. Returns whether there are any. */
+inline bool mark_little_rests(bool in_double, const Constants &constants, ptrdiff_t rows, ptrdiff_t n)
+{
+    return (in_double ? mark_little_rests_of<double> : mark_little_rests_of<float>)(constants, rows, n);
 }
 
 template <class R> void expect_hidden_of(const Constants &constants, ptrdiff_t rows)
 {
+    R *largest = constants.of<R>(LARGEST);
+    ROWS_ARE_INDEPENDENT
     for (ptrdiff_t r = 0; r < rows; r++)
-        if (constants.ties[r] > 0)
-            constants.of<R>(LARGEST)[r] = (R)-0.0;
+        largest[r] = constants.ties[r] > 0 ? (R)-0.0 : largest[r];
 }
 
 /* Lets the last step find the class of LARGEST by this -0. */
@@ -301,12 +330,11 @@ inline void set_first_constants(bool in_double, Form form, const Constants &cons
               : set_first_constants_of<float>(form, constants, count, n);
 }
 
-/* The last ones, when the sums of exp are known. Returns whether there are rows in which the class of LARGEST leaves so
- * little that it must not be in the sum of exp. */
-inline bool set_last_constants(bool in_double, Form form, const Constants &constants, ptrdiff_t count)
+/* The last ones, when the sums of exp are known. */
+inline void set_last_constants(bool in_double, Form form, const Constants &constants, ptrdiff_t count)
 {
-    return in_double ? set_last_constants_of<double>(form, constants, count)
-                     : set_last_constants_of<float>(form, constants, count);
+    in_double ? set_last_constants_of<double>(form, constants, count)
+              : set_last_constants_of<float>(form, constants, count);
 }
 
 } // namespace

@@ -298,24 +298,19 @@ template <class T, bool is_exp> struct SecondOfRow {
     }
 };
 
-/* The place of the first vector from i on in which that exp is; n if there is none. Bits are compared: 0 and -0 are not
- * the same. */
-template <class R> ALWAYS_INLINE ptrdiff_t vector_with(const R *e, ptrdiff_t i, ptrdiff_t n, R exp)
-{
-    using V = Vector<R>;
-    while (i < n && !Isa::any((u64_vector)((IntegersVector<R>)load_vector(e + i) == (IntegersVector<R>)splat(exp))))
-        i += WIDTH<V>;
-    return i;
-}
-
-/* f(i) for each place where e, of whole rounds, has that exp. */
+/* f(i) for each place where e, of whole rounds, has that exp. Bits are compared: 0 and -0 are not the same. Four
+ * vectors go together, for where the place is, no processor foresees. */
 template <class R, class F> ALWAYS_INLINE void for_each_place(const R *e, ptrdiff_t whole, R exp, F f)
 {
-    constexpr ptrdiff_t width = WIDTH<Vector<R>>;
-    for (ptrdiff_t i = 0; (i = vector_with(e, i, whole, exp)) < whole; i += width)
-        for (ptrdiff_t j = i; j < i + width; j++)
-            if (bits_of(e[j]) == bits_of(exp))
-                f(j);
+    constexpr ptrdiff_t width = WIDTH<Vector<R>>, together = 4;
+    for (ptrdiff_t i = 0, count; i < whole; i += count * width) {
+        count = whole - i < together * width ? 1 : together;
+        uint64_t mask = 0;
+        for (ptrdiff_t k = 0; k < count; k++)
+            mask |= Isa::equal(load_vector(e + i + k * width), splat(exp)) << (k * width);
+        for (; __builtin_expect(mask != 0, 0); mask &= mask - 1)
+            f(i + __builtin_ctzll(mask));
+    }
 }
 
 /* Which element has the exp at e[i]: in pairs, exp of the even elements stands before that of the odd ones. */

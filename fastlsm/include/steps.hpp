@@ -46,7 +46,6 @@ struct Constants {
     double *boost;                     /* a power of two, by which exp is multiplied */
     double *exps_hi, *exps_lo;         /* the sum of exp */
     double *ties;                      /* how many elements are at the maximum, if the sum of exp is without these */
-    double *rest;                      /* src form: 1 - softmax of the class of LARGEST, or 1 if there is none */
 
     template <class R> R *of(int constant) const { return (R *)values + constant * stride; }
 };

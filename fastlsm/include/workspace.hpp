@@ -19,9 +19,9 @@ struct KeptRow {
 /* The constants of rows or columns side by side, and what they come from. */
 template <ptrdiff_t room> struct ConstantsRoom {
     double values[CONSTANTS * room];
-    double diff_dst_hi[room], diff_dst_lo[room], boost[room], exps_hi[room], exps_lo[room], ties[room], rest[room];
+    double diff_dst_hi[room], diff_dst_lo[room], boost[room], exps_hi[room], exps_lo[room], ties[room];
 
-    Constants constants() { return { values, room, diff_dst_hi, diff_dst_lo, boost, exps_hi, exps_lo, ties, rest }; }
+    Constants constants() { return { values, room, diff_dst_hi, diff_dst_lo, boost, exps_hi, exps_lo, ties }; }
 };
 
 using RowConstants = ConstantsRoom<ROW_STRIDE>;

@@ -336,7 +336,7 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
     """
     cdef Place at = find_place(p, plan, tile, is_loaded, half, w)
     cdef Constants constants = w.constants.constants()
-    cdef bint extreme = False, largest = False
+    cdef bint extreme = False, largest = False, has_little = False
     cdef Copy copy
     cdef const Copy* meanwhile
     reduce_tile(p, plan, &at, constants, w)
@@ -344,13 +344,14 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
     if traits_of(p.form).needs_exp:
         meanwhile = describe_copy(&copy, p, plan, &p.src, next, stage_of(plan, OF_SRC, 1 - half, w))
         exp_tile(p, plan, &at, meanwhile, constants, w)
-        if set_last_constants(plan.in_double, p.form, constants, at.columns):
-            mark_little_rests(plan.in_double, constants, at.columns)
+        if p.form == Form.BACKWARD_SRC:
+            has_little = mark_little_rests(plan.in_double, constants, at.columns, p.n)
+        if has_little:
             sum_others_of_tile(p, plan, &at, constants, w)
-            set_last_constants(plan.in_double, p.form, constants, at.columns)
-            if at.keeps_exp:
-                expect_hidden(plan.in_double, constants, at.columns)
-        largest = p.form == Form.BACKWARD_SRC and has_largest(constants, at.columns)
+        set_last_constants(plan.in_double, p.form, constants, at.columns)
+        if has_little and at.keeps_exp:
+            expect_hidden(plan.in_double, constants, at.columns)
+        largest = p.form == Form.BACKWARD_SRC and has_largest(plan.in_double, constants, at.columns)
     if traits_of(p.form).has_limits:
         extreme = has_extreme_sum(plan.in_double, constants, at.columns)
     meanwhile = NULL

@@ -12,7 +12,7 @@ from fastlsm.kernels.loops cimport (
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan
 from fastlsm.kernels.problem cimport (
-    LANES, Format, FormTraits, Operand, Problem, arithmetic_format, locate, real_size, round_up, traits_of,
+    LANES, Form, Format, FormTraits, Operand, Problem, arithmetic_format, locate, real_size, round_up, traits_of,
     writes_from_exp, writes_over_operand,
 )
 from fastlsm.kernels.workspace cimport Workspace
@@ -27,6 +27,7 @@ cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first
                             Stream* stream) noexcept nogil:
     """Compute `count` adjacent rows. False: it is not done, for a sum or a dst is beyond the dst form's step."""
     cdef FormTraits traits = traits_of(p.form)
+    cdef bint has_little = False
     cdef Constants constants = w.constants.constants()
     cdef Format arithmetic = arithmetic_format(plan.in_double)
     cdef Py_ssize_t n = p.n, columns = round_up(count, LANES), c
@@ -56,11 +57,13 @@ cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first
         set_first_constants(plan.in_double, p.form, constants, columns, n)
         exp_columns(arithmetic, traits.apart, xs, xs, n, columns, constants, NULL, 0)
         sum_columns(arithmetic, xs.data, pitch, n, columns, constants.exps_hi, constants.exps_lo)
-        if set_last_constants(plan.in_double, p.form, constants, columns):
-            mark_little_rests(plan.in_double, constants, columns)
+        if p.form == Form.BACKWARD_SRC:
+            has_little = mark_little_rests(plan.in_double, constants, columns, n)
+        if has_little:
             hide_largest(plan.in_double, xs, n, columns, constants)
             sum_columns(arithmetic, xs.data, pitch, n, columns, constants.exps_hi, constants.exps_lo)
-            set_last_constants(plan.in_double, p.form, constants, columns)
+        set_last_constants(plan.in_double, p.form, constants, columns)
+        if has_little:
             expect_hidden(plan.in_double, constants, columns)
     if writes_from_exp(p.form):
         write_turned(p, plan, g, x, y, count, gs, xs, constants, w)

@@ -55,11 +55,12 @@ cdef extern from "row_constants.hpp" nogil:
     double maximum_of(bint in_double, const Constants& constants, Py_ssize_t row) noexcept
     void set_first_constants(
         bint in_double, Form form, const Constants& constants, Py_ssize_t count, Py_ssize_t n) noexcept
-    bint set_last_constants(bint in_double, Form form, const Constants& constants, Py_ssize_t count) noexcept
+    void set_last_constants(bint in_double, Form form, const Constants& constants, Py_ssize_t count) noexcept
     bint has_extreme_sum(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
     void begin_maxima(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
-    bint has_largest(const Constants& constants, Py_ssize_t rows) noexcept
-    void mark_little_rests(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
+    bint has_largest(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
+    bint mark_little_rests(
+        bint in_double, const Constants& constants, Py_ssize_t rows, Py_ssize_t n) noexcept
     void expect_hidden(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
 
 cdef extern from "rows.hpp" nogil:

@@ -18,7 +18,7 @@ cdef extern from "item.hpp" nogil:
 cdef extern from "tuning.hpp" nogil:
     enum:
         AHEAD_FROM, FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW, LEAST_DST_ROW_READ_AHEAD,
-        LEAST_FLAT_RUN, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_WIDE_RUN, MOST_TOGETHER, NARROWEST_TILE,
+        LEAST_FLAT_RUN, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_WIDE_RUN, MOST_FLAT_ROWS, MOST_TOGETHER, NARROWEST_TILE,
         NEAR_RUN, NEAR_TILE, SLAB, STAGE, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TILE
 
 
@@ -150,7 +150,7 @@ cdef inline Py_ssize_t tile_width(const Problem* p, const Plan* plan, Py_ssize_t
 
 cdef inline void plan_flat_rows(const Problem* p, Plan* plan) noexcept nogil:
     plan.walk = Walk.FLAT
-    plan.together = min(FLAT_ELEMENTS // p.n, min(blocks(plan.count, plan.threads), <Py_ssize_t> WIDEST_TILE - LANES))
+    plan.together = min(FLAT_ELEMENTS // p.n, min(blocks(plan.count, plan.threads), <Py_ssize_t> MOST_FLAT_ROWS))
     plan.together = round_up(plan.together, LANES)
 
 

@@ -20,7 +20,7 @@ from fastlsm.kernels.loops cimport (
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan, Walk, is_ready
 from fastlsm.kernels.problem cimport (
-    LANES, FormTraits, Operand, Problem, blocks, locate, part_length, real_size, round_up, size_of, traits_of,
+    LANES, Form, FormTraits, Operand, Problem, blocks, locate, part_length, real_size, round_up, size_of, traits_of,
     writes_from_exp, writes_over_operand,
 )
 from fastlsm.kernels.workspace cimport Chunk, KeptRow, Part, Parts, Reduced, RowConstants, Workspace
@@ -66,7 +66,7 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
     cdef RowConstants room
     cdef Constants constants = room.constants()
     cdef FormTraits traits = traits_of(p.form)
-    cdef bint extreme = False
+    cdef bint extreme = False, has_little = False
     cdef bint from_exp = writes_from_exp(p.form), over_itself = writes_over_operand(p)
     cdef Py_ssize_t n = p.n, bytes = n * p.out.itemsize, r
     cdef Strip src = strip_at(p, &p.src, first), diff_dst = strip_at(p, &p.diff_dst, first)
@@ -100,10 +100,12 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
             for r in range(next_count):
                 reduced.max[r] = -INFINITY
         exp_rows(plan.format, traits.apart, e, src, count, n, plan.ahead, constants, NULL, next)
-        if set_last_constants(plan.in_double, p.form, constants, count):
-            mark_little_rests(plan.in_double, constants, count)
+        if p.form == Form.BACKWARD_SRC:
+            has_little = mark_little_rests(plan.in_double, constants, count, n)
+        if has_little:
             sum_others(plan.format, e, count, n, constants, NULL)
-            set_last_constants(plan.in_double, p.form, constants, count)
+        set_last_constants(plan.in_double, p.form, constants, count)
+        if has_little:
             expect_hidden(plan.in_double, constants, count)
     if traits.has_limits:
         extreme = has_extreme_sum(plan.in_double, constants, count)
@@ -356,8 +358,7 @@ cdef inline bint begin_from_parts(const Problem* p, const Plan* plan, const Part
     return mended
 
 
-cdef inline bint finish_from_parts(const Problem* p, const Plan* plan, const Part* parts, Py_ssize_t count,
-                                   const Constants& constants) noexcept nogil:
+cdef inline void sum_parts_of_exp(const Part* parts, Py_ssize_t count, const Constants& constants) noexcept nogil:
     cdef Sum exps = Sum(0, 0)
     cdef double ties = 0
     cdef Py_ssize_t i
@@ -365,17 +366,14 @@ cdef inline bint finish_from_parts(const Problem* p, const Plan* plan, const Par
         exps = add(exps, parts[i].exps)
         ties += parts[i].ties
     constants.exps_hi[0], constants.exps_lo[0], constants.ties[0] = exps.hi, exps.lo, ties
-    return set_last_constants(plan.in_double, p.form, constants, 1)
 
 
-cdef inline void finish_without_largest(const Problem* p, const Plan* plan, const Part* parts, Py_ssize_t count,
-                                        const Constants& constants) noexcept nogil:
+cdef inline void sum_parts_of_others(const Part* parts, Py_ssize_t count, const Constants& constants) noexcept nogil:
     cdef Sum others = Sum(0, 0)
     cdef Py_ssize_t i
     for i in range(count):
         others = add(others, parts[i].others)
     constants.exps_hi[0], constants.exps_lo[0] = others.hi, others.lo
-    set_last_constants(plan.in_double, p.form, constants, 1)
 
 
 cdef inline bint has_maximum(const Plan* plan, const Part* part, const Constants& constants) noexcept nogil:
@@ -431,17 +429,19 @@ cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, S
                      at_part(kept, (i - share.first) * length, plan), next_src, next_parts + i)
         if share.in_team:
             openmp_barrier()
-        has_little = finish_from_parts(p, plan, parts, count, constants)
-    if has_little:
-        mark_little_rests(plan.in_double, constants, 1)
-        for i in range(share.first, share.last):
-            if has_maximum(plan, &parts[i], constants):
-                parts[i].others = others_of_part(p, plan, &src, i * length, min(p.n, (i + 1) * length), constants,
-                                                 at_part(kept, (i - share.first) * length, plan))
-        if share.in_team:
-            openmp_barrier()
-        finish_without_largest(p, plan, parts, count, constants)
-        if kept != NULL:
+        sum_parts_of_exp(parts, count, constants)
+        if p.form == Form.BACKWARD_SRC:
+            has_little = mark_little_rests(plan.in_double, constants, 1, p.n)
+        if has_little:
+            for i in range(share.first, share.last):
+                if has_maximum(plan, &parts[i], constants):
+                    parts[i].others = others_of_part(p, plan, &src, i * length, min(p.n, (i + 1) * length), constants,
+                                                     at_part(kept, (i - share.first) * length, plan))
+            if share.in_team:
+                openmp_barrier()
+            sum_parts_of_others(parts, count, constants)
+        set_last_constants(plan.in_double, p.form, constants, 1)
+        if has_little and kept != NULL:
             expect_hidden(plan.in_double, constants, 1)
     if traits.has_limits:
         extreme = has_extreme_sum(plan.in_double, constants, 1)

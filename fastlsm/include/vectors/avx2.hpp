@@ -40,6 +40,14 @@ struct Avx2 : Elementwise {
         __m128d a = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
         return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a)));
     }
+    static uint64_t equal(f32_vector a, f32_vector b)
+    {
+        return (uint32_t)_mm256_movemask_ps((__m256)_mm256_cmpeq_epi32((__m256i)a, (__m256i)b));
+    }
+    static uint64_t equal(f64_vector a, f64_vector b)
+    {
+        return (uint32_t)_mm256_movemask_pd((__m256d)_mm256_cmpeq_epi64((__m256i)a, (__m256i)b));
+    }
     static bool any(u64_vector mask) { return !_mm256_testz_si256((__m256i)mask, (__m256i)mask); }
 
     static void widen(f64_vector *halves, f32_vector x)

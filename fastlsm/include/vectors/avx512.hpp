@@ -34,6 +34,8 @@ struct Avx512 : Elementwise {
         __m128d b = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
         return _mm_cvtsd_f64(_mm_add_sd(b, _mm_unpackhi_pd(b, b)));
     }
+    static uint64_t equal(f32_vector a, f32_vector b) { return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b); }
+    static uint64_t equal(f64_vector a, f64_vector b) { return _mm512_cmpeq_epi64_mask((__m512i)a, (__m512i)b); }
     static bool any(u64_vector mask) { return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0; }
 
     static void widen(f64_vector *halves, f32_vector x)

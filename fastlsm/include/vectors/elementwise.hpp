@@ -58,6 +58,15 @@ struct Elementwise {
         return found != 0;
     }
 
+    /* A bit for each element: whether its bits are those of b's. */
+    template <class V> static uint64_t equal(V a, V b)
+    {
+        uint64_t mask = 0;
+        for (int i = 0; i < WIDTH<V>; i++)
+            mask |= (uint64_t)(bits_of(a[i]) == bits_of(b[i])) << i;
+        return mask;
+    }
+
     /* The two halves of a vector, as double. */
     static void widen(f64_vector *halves, f32_vector x)
     {
