@@ -71,7 +71,7 @@ KINDS = {
 def compare(options, progress):
     """A table of the worst errors, and what is not in it."""
     contenders, missing = rivals.load(options.rivals or DEFAULT_RIVALS)
-    contenders = ITSELF | contenders
+    contenders = ITSELF | {name: prepare for name, prepare in contenders.items() if name in rivals.MODULES}
     table = Table(title="worst error of a gradient's element, in units of the last place", title_justify="left")
     for heading in ("rows", "dtype", "form"):
         table.add_column(heading)

@@ -147,18 +147,24 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
 
     Notes
     -----
-    The error is at most 2 (float32, float64) or 0.51 (bfloat16, float16) units in the last place of
-    max(abs(diff_src), abs(diff_dst), abs(softmax * sum)), the largest number in the formula, for the operands as
-    stored. The arithmetic is float64 where an operand or the result is, else float32 with float64 sums.
-    Softmax below the arithmetic's smallest normal number may count as 0.
+    With p the softmax and S the sum of diff_dst, the gradient is diff_dst - p * S, and also
+    diff_dst * (1 - p) - p * (S - diff_dst). The error is at most 2 (float32, float64) or 0.51 (bfloat16, float16)
+    units in the last place of the largest number in one of these formulas: of that formula in which it is smaller. So
+    where one class has nearly all the mass, and 1 - p is tiny, its gradient is right too: each element of a
+    cross-entropy gradient is right to its own last two units. Beside the bound is what the sum of diff_dst itself may
+    lose: p times 2**-48 of the sum of abs(diff_dst), or 2**-96 where the arithmetic is float64. Softmax below the
+    arithmetic's smallest normal number may count as 0.
+
+    The operands count as stored. The arithmetic is float64 where an operand or the result is, else float32 with
+    float64 sums.
 
     A row's result depends on that row alone, to the bit: not on its neighbours, the memory layout, the number
     of threads or (past x86-64's baseline) the instruction set.
 
     NaN in `diff_dst`, in `src`, +inf in `src`, or a `src` of nothing but -inf makes the whole row
     NaN; NaN in `dst` only its own place. Where `src` or `dst` is -inf, the result is `diff_dst`. Infinities in
-    `diff_dst` and float64 sums past the largest float64 go as IEEE arithmetic has it. An empty array gives an
-    empty array.
+    `diff_dst` and float64 sums past the largest float64 go as IEEE arithmetic has it; a sum that is finite is right,
+    though its parts may not be. An empty array gives an empty array.
 
     The operation is oneDNN Graph's LogSoftmaxBackward. Its second tensor is called src in one version of its
     page and dst in others, hence the two names here [1]_.

@@ -51,7 +51,7 @@ def softmax(src, axis=-1, real=LONG):
     with np.errstate(all="ignore"):
         x, at_max = _shifted(np.asarray(src, real), axis)
         e = np.exp(x)
-        others = total(np.where(at_max, 0, e), axis)
+        others = total(np.where(at_max, x, e), axis)  # x is 0 there, or NaN of infinities
         whole = others + at_max.sum(axis, keepdims=True)
         rest = np.where(at_max, others + (at_max.sum(axis, keepdims=True) - 1), whole - e)
         return Mass(e / whole, rest / whole)
