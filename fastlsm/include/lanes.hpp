@@ -18,6 +18,9 @@ template <class T>
 constexpr int ROUND =
     LANES / WIDTH<typename Item<T>::V> > Item<T>::UNIT ? LANES / WIDTH<typename Item<T>::V> : Item<T>::UNIT;
 
+/* Elements of a round. */
+template <class T> constexpr ptrdiff_t ROUND_ELEMENTS = ROUND<T> * WIDTH<typename Item<T>::V>;
+
 /* x to hi; in double's arithmetic its rounding error to lo. */
 template <class R> ALWAYS_INLINE void add_to(f64_vector *hi, f64_vector *lo, f64_vector x)
 {
