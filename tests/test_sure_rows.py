@@ -152,6 +152,33 @@ def test_beside_mpmath(rng, gap, dtype):
             assert reference.exact_ulp_error(result, expected, at) <= 2
 
 
+@pytest.mark.parametrize("n", [3, 100, 1000, 20_000])
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+@pytest.mark.parametrize("gap", [5, 40])
+def test_a_sum_past_float32(layout, n, gap):
+    diff_dst, src = np.zeros((20, n), np.float32), np.zeros((20, n), np.float32)
+    diff_dst[:, :2], src[:, 0] = 3e38, gap + np.log(n)
+    result = backward("src", diff_dst, src) if layout == "rows" else backward("src", diff_dst.T, src.T, axis=0).T
+    assert_right(result, "src", diff_dst, src)
+
+
+@pytest.mark.parametrize("n", [3, 100, 1000, 20_000])
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+@pytest.mark.parametrize("gap", [5, 40])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_infinity_in_diff_dst_of_a_sure_row(dtype, layout, n, gap):
+    """IEEE: the sum is infinite, and so is its product with any softmax but 0."""
+    src = np.zeros((20, n), dtype)
+    src[:, 0] = gap
+    for place in (0, 1):
+        diff_dst = np.ones((20, n), dtype)
+        diff_dst[:, place] = np.inf
+        result = backward("src", diff_dst, src) if layout == "rows" else backward("src", diff_dst.T, src.T, axis=0).T
+        expected = np.full((20, n), -np.inf)
+        expected[:, place] = np.nan
+        assert np.array_equal(result.astype(float), expected, equal_nan=True)
+
+
 def huge_sums():
     M = 1.797e308
     return {

@@ -137,11 +137,12 @@ struct SrcConstants {
 ALWAYS_INLINE SrcConstants src_constants(const Row<float> &row, double in_loop, Sum exps, double ties)
 {
     double others = exps.hi - (ties > 0 ? 0 : in_loop), inverse = 1 / (others + row.exp_at_max_for_float(1));
-    double rest = others * inverse, S = row.diff_dst.hi * row.boost, high = (float)(S - S * rest);
-    bool is_largest = (rest < LARGEST_REST) & (fabs(S) <= FLT_MAX);
+    double rest = others * inverse, S = row.diff_dst.hi * row.boost, product = S - S * rest, most = FLT_MAX;
+    bool is_finite = fabs(S) < INFINITY;
+    double high = (float)(product > most ? most : product < -most ? -most : product);
     return { { row.diff_dst.hi * inverse * row.boost, 0 },
-             is_largest ? in_loop : NO_EXP,
-             { high, (high - S) + S * rest } };
+             rest < LARGEST_REST ? in_loop : NO_EXP,
+             { is_finite ? high : S, is_finite ? (high - S) + S * rest : 0 } };
 }
 ALWAYS_INLINE SrcConstants src_constants(const Row<double> &row, double in_loop, Sum exps, double ties)
 {
@@ -151,11 +152,11 @@ ALWAYS_INLINE SrcConstants src_constants(const Row<double> &row, double in_loop,
     Sum factor = quotient(S, all), rest = quotient(others, all);
     double p = S.hi * rest.hi, p_low = product_error(S.hi, rest.hi, p) + (S.hi * rest.lo + S.lo * rest.hi);
     Sum product = add(S, { -p, -p_low });
-    double high = product.hi * row.boost;
-    bool is_largest = (rest.hi < LARGEST_REST) & (fabs(high) <= DBL_MAX);
+    bool is_finite = fabs(S.hi) < INFINITY;
+    double high = product.hi * row.boost, low = ((high * unboost - product.hi) - product.lo) * row.boost;
     return { { factor.hi * row.boost, factor.lo * row.boost },
-             is_largest ? in_loop : NO_EXP,
-             { high, ((high * unboost - product.hi) - product.lo) * row.boost } };
+             rest.hi < LARGEST_REST ? in_loop : NO_EXP,
+             { is_finite ? high : S.hi, is_finite ? low : 0 } };
 }
 
 /* L = log(sum(exp(src - m))), from the sum of the others' exp. */
