@@ -147,14 +147,15 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
 
     Notes
     -----
-    With p the softmax and S the sum of diff_dst, the gradient is diff_dst - p * S, and also
+    With p the softmax and S the sum of diff_dst, the gradient is diff_dst - p * S, which equals
     diff_dst * (1 - p) - p * (S - diff_dst). The error is at most 2 (float32, float64) or 0.51 (bfloat16, float16)
-    units in the last place of the largest number in one of these formulas: of that formula in which it is smaller. So
-    where one class has nearly all the mass, and 1 - p is tiny, its gradient is right too: each element of a
-    cross-entropy gradient is right to its own last two units. (The src form has been seen at 2.5 units, in a
-    search for its worst.) Beside the bound is what the sum of diff_dst itself may
-    lose: p times 2**-48 of the sum of abs(diff_dst), or 2**-96 where the arithmetic is float64. Softmax below the
-    arithmetic's smallest normal number may count as 0.
+    units in the last place of max(abs(diff_src), abs(diff_dst), abs(p * S)) or of max(abs(diff_src),
+    abs(diff_dst * (1 - p)), abs(p * (S - diff_dst))), whichever is smaller. So where one class has nearly all the
+    mass, and 1 - p is tiny, its gradient is right too: where diff_dst is 0 but for one right label, each element is
+    right to its own last two units. (In a search for its worst the src form has been seen at 2.5 units.)
+
+    Beside the bound is what the sum of diff_dst itself may lose: p times 2**-48 of the sum of abs(diff_dst), or 2**-96
+    of it where the arithmetic is float64. Softmax below the arithmetic's smallest normal number may count as 0.
 
     The operands count as stored. The arithmetic is float64 where an operand or the result is, else float32 with
     float64 sums.

@@ -152,6 +152,16 @@ def test_beside_mpmath(rng, gap, dtype):
             assert reference.exact_ulp_error(result, expected, at) <= 2
 
 
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_constant_gradients_of_nearly_equal_classes(rng, dtype):
+    """The worst for the src form: diff_dst and p S cancel, and the unit may be just below a power of two."""
+    for n in range(2, 9):
+        src = (0.05 * rng.normal(size=(4000, n))).astype(dtype)
+        diff_dst = np.broadcast_to(rng.uniform(1, 2, (4000, 1)), src.shape).astype(dtype)
+        error = reference.gradient_error(fastlsm.log_softmax_backward(diff_dst, src), diff_dst, reference.softmax(src))
+        assert error.max() <= reference.BOUND_OF_SRC_FORM[dtype]
+
+
 @pytest.mark.parametrize("n", [3, 100, 1000, 20_000])
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 @pytest.mark.parametrize("gap", [5, 40])
