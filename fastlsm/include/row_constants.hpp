@@ -186,10 +186,16 @@ template <class R> NOINLINE void set_first_constants_of(Form form, Constants con
     ROWS_ARE_INDEPENDENT
     for (ptrdiff_t r = 0; r < count; r++) {
         Sum diff_dst = { constants.diff_dst_hi[r], constants.diff_dst_lo[r] };
-        Row<R> row = begin_row<R>(constants.of<R>(MAXIMUM)[r], diff_dst, n);
-        row.write(constants, r);
-        constants.of<R>(LARGEST)[r] = exp_one<R>((R)row.max, (R)row.shift, (R)row.magic, (R)row.lowest);
+        begin_row<R>(constants.of<R>(MAXIMUM)[r], diff_dst, n).write(constants, r);
     }
+    if (form != Form::BACKWARD_SRC)
+        return;
+    const R *max = constants.of<R>(MAXIMUM), *shift = constants.of<R>(SHIFT);
+    const R *magic = constants.of<R>(MAGIC), *lowest = constants.of<R>(LOWEST);
+    R *largest = constants.of<R>(LARGEST);
+    ROWS_ARE_INDEPENDENT
+    for (ptrdiff_t r = 0; r < count; r++)
+        largest[r] = exp_one<R>(max[r], shift[r], magic[r], lowest[r]);
 }
 
 template <class R> NOINLINE void set_last_constants_of(Form form, Constants constants, ptrdiff_t count)
