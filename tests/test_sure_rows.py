@@ -61,6 +61,15 @@ def backward(form, diff_dst, x, axis=-1, **options):
     return fastlsm.log_softmax_backward(diff_dst, axis=axis, **operand, **options)
 
 
+def backward_in(layout, form, diff_dst, x):
+    """The gradient along the last axis, of operands that lie as the layout says."""
+    if layout == "columns":
+        return backward(form, diff_dst.T.copy(), x.T.copy(), axis=0).T
+    if layout == "every second":
+        return backward(form, *(np.repeat(a, 2, axis=1)[:, ::2] for a in (diff_dst, x)))
+    return backward(form, diff_dst, x)
+
+
 def operands(form, gradient, rng, n, count, dtype):
     src, top = sure_rows(rng, n, count)
     diff_dst = gradient(rng, top, n).astype(dtype)
@@ -80,12 +89,7 @@ def assert_right(result, form, diff_dst, x):
 def test_each_element_is_right(rng, form, dtype, gradient, layout):
     for n in LENGTHS:
         diff_dst, x = operands(form, gradient, rng, n, 70, dtype)
-        if layout == "columns":
-            result = backward(form, diff_dst.T.copy(), x.T.copy(), axis=0).T
-        elif layout == "every second":
-            result = backward(form, *(np.repeat(a, 2, axis=1)[:, ::2] for a in (diff_dst, x)))
-        else:
-            result = backward(form, diff_dst, x)
+        result = backward_in(layout, form, diff_dst, x)
         assert_right(result, form, diff_dst, x)
 
 
@@ -168,7 +172,7 @@ def test_constant_gradients_of_nearly_equal_classes(rng, dtype):
 def test_a_sum_past_float32(layout, n, gap):
     diff_dst, src = np.zeros((20, n), np.float32), np.zeros((20, n), np.float32)
     diff_dst[:, :2], src[:, 0] = 3e38, gap + np.log(n)
-    result = backward("src", diff_dst, src) if layout == "rows" else backward("src", diff_dst.T, src.T, axis=0).T
+    result = backward_in(layout, "src", diff_dst, src)
     assert_right(result, "src", diff_dst, src)
 
 
@@ -183,7 +187,7 @@ def test_infinity_in_diff_dst_of_a_sure_row(dtype, layout, n, gap):
     for place in (0, 1):
         diff_dst = np.ones((20, n), dtype)
         diff_dst[:, place] = np.inf
-        result = backward("src", diff_dst, src) if layout == "rows" else backward("src", diff_dst.T, src.T, axis=0).T
+        result = backward_in(layout, "src", diff_dst, src)
         expected = np.full((20, n), -np.inf)
         expected[:, place] = np.nan
         assert np.array_equal(result.astype(float), expected, equal_nan=True)
@@ -215,12 +219,7 @@ def test_sums_of_float64_that_overflow_on_the_way(rng, form, row, layout):
     mass = reference.softmax(x) if form == "src" else reference.exp(x)
     expected, at = reference.backward_from_softmax(diff_dst, mass), reference.largest(diff_dst, mass)
     fits = np.abs(expected) < np.finfo(float).max
-    if layout == "columns":
-        result = backward(form, diff_dst.T.copy(), x.T.copy(), axis=0).T
-    elif layout == "every second":
-        result = backward(form, *(np.repeat(a, 2, axis=1)[:, ::2] for a in (diff_dst, x)))
-    else:
-        result = backward(form, diff_dst, x)
+    result = backward_in(layout, form, diff_dst, x)
     assert fits.mean() > 0.5
     assert reference.ulp_error(result[fits], expected[fits], at[fits]) <= 2
 

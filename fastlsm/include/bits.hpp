@@ -1,4 +1,5 @@
-/* The numbers that define the bits of a result, beside the polynomials of real.hpp. They are no tuning: another number
+/* The numbers that define the bits of a result, beside the polynomials of real.hpp and two limits in
+ * row_constants.hpp (LARGEST_REST, least_rest). They are no tuning: another number
  * here is another result, for every user and in tests/bits.txt. Speed is tuned in tuning.hpp.
  *
  * Element j of a part of a row is added to lane j % LANES, in double. The lanes of a part are added as a tree (l + 8 to

@@ -190,8 +190,8 @@ template <class R> ALWAYS_INLINE Vector<R> minus_product_vector(Vector<R> g, Vec
     return result;
 }
 
-/* With a class apart, LARGEST, whose softmax times S is known more exactly than in F. `has_largest` says that some row
- * has one. */
+/* `has_largest`: some row has a class of LARGEST. The constants know that class's softmax times S more exactly than
+ * its exp and F do, so that its result is taken from them. */
 template <class R, bool has_largest> struct SrcStep {
     static constexpr bool FROM_EXP = true;
     template <int count, class C, class G, class E>
@@ -232,6 +232,9 @@ ALWAYS_INLINE Vector<R> sum_of_products_vector(Vector<R> g, Vector<R> s, Vector<
     return result;
 }
 
+/* Whether the rest of ln 2 counts in the leading terms only: see DstStep. */
+template <class R> constexpr bool LOW_IS_SMALL = sizeof(R) == sizeof(float);
+
 /* The dst form, with f + f_low = -S, dst = k ln 2 + r and e = e^r - 1 = r + r^2 q(r):
  *
  *     (g + 2^k f) + 2^k (f e + f_low (1 + e))
@@ -245,8 +248,6 @@ ALWAYS_INLINE Vector<R> sum_of_products_vector(Vector<R> g, Vector<R> s, Vector<
  * 2^k is a factor, so that a subnormal is not rounded twice, and it is 0 at DST_LOW. |S| must not be so small that
  * f r^2 becomes subnormal, nor so large that 2^k f counts beside the largest g. dst.hpp computes again what is beyond
  * these limits. */
-template <class R> constexpr bool LOW_IS_SMALL = sizeof(R) == sizeof(float);
-
 template <class R> struct DstStep {
     static constexpr bool FROM_EXP = false;
     static constexpr Constant READS[] = { FACTOR, FACTOR_LOW, FACTOR_REST };
