@@ -254,7 +254,6 @@ inline void exp_rows(Format format, bool apart, Strip e, Strip x, ptrdiff_t rows
  * it can be changed at `at`. */
 template <class T> struct ToMemory {
     static constexpr bool STREAMED = false;
-    static constexpr bool is_short = true;
     T *y;
     ALWAYS_INLINE T *at(ptrdiff_t i) const { return y + i; }
     ALWAYS_INLINE void put(ptrdiff_t) {}
@@ -345,32 +344,9 @@ ALWAYS_INLINE void write_row(Step *step, Sink *sink, const T *g, SecondOfRow<T, 
             sink->put(n - i);
         }
     }
-    if constexpr (Step::FROM_EXP)
-        if (sink->is_short && constants.one(LARGEST) != NO_EXP)
-            mend_largest(sink->at(0), g, x.x, n, constants);
     sink->end(n);
     if (next)
         sum_row(next_lanes, next + summed, n - summed, false);
-}
-
-/* Long rows are in memory before their end is known: what is to be changed in them is changed there. */
-template <class T>
-ALWAYS_INLINE void mend_streamed(Strip y, Strip g, Strip e, ptrdiff_t rows, ptrdiff_t n, Stream *stream,
-                                 const Constants &constants)
-{
-    using R = Arithmetic<T>;
-    if (ToStream<T>(stream, n).is_short)
-        return;
-    bool is_closed = false;
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        ConstantReader<R, Way::ALONG> of = { constants.of<R>(0) + r };
-        if (of.one(LARGEST) == NO_EXP)
-            continue;
-        if (!is_closed)
-            stream->close();
-        is_closed = true;
-        mend_largest(y.row<T>(r), g.row<const T>(r), e.row<const R>(r), n, of);
-    }
 }
 
 template <class T, class Step, bool STREAMED>
@@ -387,7 +363,14 @@ NOINLINE bool write_rows_of(Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t
             lanes.read(next.carry);
         auto write = [&](auto sink) {
             Second second = { x.row<const typename Second::InMemory>(r) };
-            write_row(&step, &sink, g.row<const T>(r), second, n, { constants.of<R>(0) + r }, ahead, &lanes, next_row);
+            ConstantReader<R, Way::ALONG> of = { constants.of<R>(0) + r };
+            if constexpr (Step::FROM_EXP)
+                if (of.one(LARGEST) != NO_EXP) {
+                    typename Step::WithLargest with_largest;
+                    write_row(&with_largest, &sink, g.row<const T>(r), second, n, of, ahead, &lanes, next_row);
+                    return;
+                }
+            write_row(&step, &sink, g.row<const T>(r), second, n, of, ahead, &lanes, next_row);
         };
         if constexpr (STREAMED) {
             stream->seek(y.row<T>(r));
@@ -398,8 +381,6 @@ NOINLINE bool write_rows_of(Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t
         if (next_row)
             end_lanes(&lanes, next.diff_dst_hi, next.diff_dst_lo, r, next.carry);
     }
-    if constexpr (Step::FROM_EXP && STREAMED)
-        mend_streamed<T>(y, g, x, rows, n, stream, constants);
     return step.has_out_of_range();
 }
 

@@ -190,21 +190,35 @@ template <class R> ALWAYS_INLINE Vector<R> minus_product_vector(Vector<R> g, Vec
     return result;
 }
 
+/* What minus_product_vector's first rounding loses. */
+template <class R> ALWAYS_INLINE Vector<R> lost_in_minus_product(Vector<R> g, Vector<R> y, Vector<R> f_low)
+{
+    return HAS_FMA ? Isa::fmadd(y, -f_low, g - Isa::fmadd(y, -f_low, g)) : Vector<R>{};
+}
+
 /* `has_largest`: some row has a class of LARGEST. The constants know that class's softmax times S more exactly than
- * its exp and F do, so that its result is taken from them. */
+ * its exp and F do, so that its result is taken from them. In such a row the other classes' results may be smaller than
+ * diff_dst, too, and so must be the roundings. */
 template <class R, bool has_largest> struct SrcStep {
     static constexpr bool FROM_EXP = true;
+    using WithLargest = SrcStep<R, true>;
     template <int count, class C, class G, class E>
     ALWAYS_INLINE void operator()(Vector<R> *y, C constants, G diff_dst, E exp)
     {
         Vector<R> e[count];
         load_exp<count, R>(e, exp);
         for_each_vector<count>(diff_dst, [&](int k, Vector<R> g) {
-            y[k] = minus_product_vector<R>(g, e[k], constants(FACTOR, k), constants(FACTOR_LOW, k));
-            if constexpr (has_largest) /* as bits: 0 and -0 are not the same */
-                y[k] = (IntegersVector<R>)e[k] == (IntegersVector<R>)constants(LARGEST, k)
+            Vector<R> low = constants(FACTOR_LOW, k), largest = constants(LARGEST, k);
+            y[k] = minus_product_vector<R>(g, e[k], constants(FACTOR, k), low);
+            if constexpr (has_largest) {
+                Vector<R> lost = lost_in_minus_product<R>(g, e[k], low);
+                y[k] = lost - lost <= largest /* false for NO_EXP, and where an overflow makes `lost` infinite */
+                           ? y[k] + lost
+                           : y[k];
+                y[k] = (IntegersVector<R>)e[k] == (IntegersVector<R>)largest /* as bits: 0 and -0 are not the same */
                            ? (g - constants(LARGEST_HIGH, k)) + constants(LARGEST_LOW, k)
                            : y[k];
+            }
         });
     }
     bool has_out_of_range() const { return false; }
