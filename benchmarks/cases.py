@@ -17,7 +17,10 @@ FORMS = ("dst", "src", "forward")
 
 
 class Shape(NamedTuple):
-    """An array of shape `parent` in C order; of it `take`, with its axes in `order`; and the view's axis."""
+    """An array of shape `parent` in C order; of it `take`, with its axes in `order`; and the view's axis.
+
+    The array and the result begin `offset` elements after the beginning of a cache line.
+    """
 
     group: str
     label: str
@@ -25,6 +28,7 @@ class Shape(NamedTuple):
     axis: int
     take: tuple = ()
     order: tuple = ()
+    offset: int = 0
 
     @property
     def axes(self):

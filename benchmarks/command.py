@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import bus, cases, machine, memory, report, rivals
 
+LEFT_OUT_OF_QUICK = {"torch.compile": "compiling takes it longer than --quick has"}
 _WIDTH = 160  # where there is no terminal to ask
 
 console = Console() if Console().is_terminal else Console(width=_WIDTH)
@@ -31,6 +32,9 @@ def run(options):
         return
     if options.accuracy:
         _accuracy(options)
+        return
+    if options.hunt:
+        _hunt(options)
         return
     show(_race(options), options)
 
@@ -90,13 +94,20 @@ def _accuracy(options):
     report.show_missing(missing, console)
 
 
+def _hunt(options):
+    from benchmarks import catch, hunt
+
+    _warn_unless_quiet()
+    catch.show(hunt.hunt(options, _progress()), console)
+
+
 def _race(options):
     from benchmarks.measure import measure
 
     cells = cases.select(options.only, options.quick)
     if not cells:
         raise SystemExit(f"no such cell: {' '.join(options.only)}; see --list")
-    contenders, missing = rivals.load(options.rivals, options.quick)
+    contenders, missing = rivals.load(options.rivals, LEFT_OUT_OF_QUICK if options.quick else {})
     if options.memory and not memory.is_available():
         missing["memory"] = "peak memory is read from Linux's /proc"
         options.memory = False

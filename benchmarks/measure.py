@@ -16,16 +16,7 @@ SLOW = 20  # times the fastest
 def measure(cell, rivals, options, evict=None):
     """A dictionary for JSON."""
     problem = Problem(cell, options.threads)
-    prepared, skipped = {}, {}
-    for name, prepare in {**ITSELF, **rivals, **bus.CONTENDERS}.items():
-        try:
-            prepared[name] = _checked(prepare, problem)
-        except NotApplicable:
-            pass
-        except Exception as error:  # whatever a rival fails with is its reason to be left out
-            skipped[name] = _reason(error)
-    if FASTLSM not in prepared:
-        raise SystemExit(f"{cell.name}: {skipped[FASTLSM]}")
+    prepared, skipped = prepare({**ITSELF, **rivals, **bus.CONTENDERS}, problem)
     estimates, extra = {}, {}
     for name, contender in prepared.items():
         estimates[name], extra[name] = _first_measurement(contender, options.memory and name not in BUSES)
@@ -55,9 +46,23 @@ def measure(cell, rivals, options, evict=None):
     }
 
 
-def _checked(prepare, problem):
+def prepare(contenders, problem):
+    """Those that can do the problem, each checked, and of the others the reasons."""
+    prepared, skipped = {}, {}
+    for name, function in contenders.items():
+        try:
+            prepared[name] = _checked(function(problem), problem)
+        except NotApplicable:
+            pass
+        except Exception as error:  # whatever a rival fails with is its reason to be left out
+            skipped[name] = _reason(error)
+    if FASTLSM not in prepared:
+        raise SystemExit(f"{problem.cell.name}: {skipped[FASTLSM]}")
+    return prepared, skipped
+
+
+def _checked(contender, problem):
     problem.out[...] = 0  # nobody passes with the last one's result
-    contender = prepare(problem)
     contender.call()
     if contender.result is not None:
         reference.check(contender.result(), problem.expected, problem.cell.dtype)

@@ -1,5 +1,7 @@
 """A cell's operands and results in memory, the same memory for every contender that can work on it."""
 
+from math import prod
+
 import numpy as np
 
 from benchmarks import reference
@@ -9,17 +11,13 @@ _ALIGNMENT = 64  # a cache line; JAX takes no other memory without copying it
 _SMALL = 4096  # bytes of an array that owns its memory, as a caller's would: finding out costs more than the work
 
 
-def aligned_empty(shape, dtype):
+def aligned_empty(shape, dtype, offset=0):
+    """The array begins `offset` elements after the beginning of a cache line."""
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
+    size, skipped = prod(shape) * dtype.itemsize, offset * dtype.itemsize
+    memory = np.empty(size + skipped + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT + skipped
     return memory[start : start + size].view(dtype).reshape(shape)
-
-
-def _empty(shape, dtype):
-    array = np.empty(shape, dtype)
-    return array if array.nbytes <= _SMALL else aligned_empty(shape, dtype)
 
 
 class Problem:
@@ -40,7 +38,7 @@ class Problem:
             src = self.taken(self.x_parent).astype(np.float64)
             self.taken(self.x_parent)[...] = reference.log_softmax(src, self.memory_axis)
         self.diff_dst, self.x = self.view(self.diff_dst_parent), self.view(self.x_parent)
-        self.taken_out = _empty(self.taken(self.x_parent).shape, self.dtype)
+        self.taken_out = self._empty(self.taken(self.x_parent).shape)
         self.out = self._permuted(self.taken_out)
         self.expected = reference.answer(cell.form, self.diff_dst, self.x, self.axis)
 
@@ -48,9 +46,15 @@ class Problem:
         return rng.standard_normal(self.cell.shape.parent, np.float32)
 
     def _parent(self, values):
-        array = _empty(self.cell.shape.parent, self.dtype)
+        array = self._empty(self.cell.shape.parent)
         array[...] = values
         return array
+
+    def _empty(self, shape):
+        offset = self.cell.shape.offset
+        if not offset and prod(shape) * self.dtype.itemsize <= _SMALL:
+            return np.empty(shape, self.dtype)
+        return aligned_empty(shape, self.dtype, offset)
 
     @property
     def form(self):

@@ -42,12 +42,13 @@ def in_rounds(rounds, seconds):
         gc.enable()
 
 
-def race(calls, estimates, rounds, seconds, slow=(), evict=None):
+def race(calls, estimates, rounds, seconds, slow=(), evict=None, pause=PAUSE, measurement=MEASUREMENT):
     """For each name the seconds of a call in each round, None in those that it sat out.
 
-    `estimates` are seconds of one call, `slow` the names that get fewer rounds and no call to warm up.
+    `estimates` are seconds of one call, `slow` the names that get fewer rounds and no call to warm up, `measurement`
+    the seconds of calls in one turn.
     """
-    repeats = {name: max(1, int(MEASUREMENT / each)) for name, each in estimates.items()}
+    repeats = {name: max(1, int(measurement / each)) for name, each in estimates.items()}
     times = {name: [] for name in calls}
     order = list(calls)
     shuffle = random.Random(0).shuffle
@@ -59,7 +60,7 @@ def race(calls, estimates, rounds, seconds, slow=(), evict=None):
                 continue
             if evict:
                 evict()
-            time.sleep(PAUSE)
+            time.sleep(pause)
             if evict:
                 times[name].append(timed(calls[name]))
                 continue

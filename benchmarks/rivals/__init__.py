@@ -5,6 +5,7 @@ Each module here has `CONTENDERS`: for each name a function that takes a `Proble
 """
 
 from importlib import import_module
+from types import MappingProxyType
 
 from benchmarks.cases import matches
 from benchmarks.rivals.prepared import NotApplicable, Prepared, Unsupported
@@ -22,14 +23,17 @@ MODULES = {
 }
 
 
-def load(patterns=None, quick=False):
-    """(contenders, missing): functions by the contenders' names, reasons by the libraries' names."""
+def load(patterns=None, left_out=MappingProxyType({})):
+    """(contenders, missing): functions by the contenders' names, reasons by the libraries' names.
+
+    `left_out` has reasons, too: of the libraries that have to be named to take part.
+    """
     contenders, missing = {}, {}
     for name, module in MODULES.items():
         if patterns and not any(matches(f"{name} {module}", pattern) for pattern in patterns):
             continue
-        if quick and not patterns and name == "torch.compile":
-            missing[name] = "compiling takes it longer than --quick has"
+        if name in left_out and not patterns:
+            missing[name] = left_out[name]
             continue
         try:
             contenders |= import_module(f"{__name__}.{module}").CONTENDERS

@@ -4,11 +4,13 @@ JAX's arrays are always in C order. So it gets the memory that it can have, with
 a view's elements inside the jitted function, where XLA fuses that with the rest.
 """
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.rivals.prepared import Prepared
+from benchmarks.rivals.prepared import NotApplicable, Prepared
 
 jax.config.update("jax_enable_x64", True)
 
@@ -27,6 +29,8 @@ def _formula(form, axis):
 
 
 def prepare(problem):
+    if problem.threads != int(os.environ["NPROC"]):
+        raise NotApplicable  # XLA's threads are as many as they were at the start
     formula = _formula(problem.form, problem.memory_axis)
 
     def donating(out, *parents):
