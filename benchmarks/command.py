@@ -95,10 +95,10 @@ def _accuracy(options):
 
 
 def _hunt(options):
-    from benchmarks import catch, hunt
+    from benchmarks import hunt, hunt_report
 
     _warn_unless_quiet()
-    catch.show(hunt.hunt(options, _progress()), console)
+    hunt_report.show(hunt.hunt(options, _progress()), console)
 
 
 def _race(options):

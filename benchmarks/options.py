@@ -15,7 +15,9 @@ def parse(arguments=None):
     )
     parser.add_argument("--rivals", nargs="+", metavar="NAME", help="rivals by substring, such as numba torch")
     parser.add_argument("--threads", type=_positive, default=min(2, os.cpu_count()), help="default: %(default)s")
-    parser.add_argument("--rounds", type=_positive, help="default: 15, with --quick 7, with --beside 50")
+    parser.add_argument(
+        "--rounds", type=_positive, help="default: 15, with --quick 7, with --hunt 25, with --beside 50"
+    )
     parser.add_argument("--cold", action="store_true", help="evict the caches before every timed call")
     parser.add_argument("--avx2", action="store_true", help="keep fastlsm and every rival to AVX2")
     parser.add_argument(
@@ -58,7 +60,7 @@ def parse(arguments=None):
     chosen = parser.parse_args(arguments)
     if chosen.problem and not chosen.hunt:
         parser.error("--problem names problems of --hunt")
-    chosen.rounds = chosen.rounds or (50 if chosen.beside else 7 if chosen.quick else 15)
+    chosen.rounds = chosen.rounds or (50 if chosen.beside else 25 if chosen.hunt else 7 if chosen.quick else 15)
     return chosen
 
 

@@ -9,11 +9,11 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the last: `import fastlsm` goes on meaning what it meant
 
-from benchmarks import cases, drawing, spec
+from benchmarks import cases, random_problems, spec
 
 
 def drawn(count, seed=0, threads=2):
-    return list(itertools.islice(drawing.problems(seed, threads), count))
+    return list(itertools.islice(random_problems.problems(seed, threads), count))
 
 
 def test_a_seed_is_a_sequence():
@@ -23,7 +23,7 @@ def test_a_seed_is_a_sequence():
 
 def test_problems_are_what_was_promised():
     many = drawn(3000)
-    assert {each.kind for each in many} == set(drawing.KINDS)
+    assert {each.kind for each in many} == set(random_problems.KINDS)
     assert {each.dtype for each in many} == set(cases.DTYPES)
     assert {each.form for each in many} == set(cases.FORMS)
     assert {each.threads for each in many} == {1, 2}
@@ -34,7 +34,7 @@ def test_problems_are_what_was_promised():
 
 def test_a_name_says_all():
     for one in drawn(300):
-        for each in (one, *drawing.neighbours(one).values()):
+        for each in (one, *random_problems.neighbours(one).values()):
             assert spec.parse(each.name) == each
 
 
@@ -73,7 +73,7 @@ def test_layouts(layout, strides, offset):
 
 def test_neighbours():
     one = spec.parse("float32/dst/8x300x11x11/axis1/channels-last/offset3/2")
-    names = {how: other.name for how, other in drawing.neighbours(one).items()}
+    names = {how: other.name for how, other in random_problems.neighbours(one).items()}
     assert names == {
         "along the contiguous axis": "float32/dst/968x300/axis1/2",
         "one longer": "float32/dst/8x301x11x11/axis1/channels-last/offset3/2",
@@ -82,4 +82,4 @@ def test_neighbours():
         "on one thread": "float32/dst/8x300x11x11/axis1/channels-last/offset3/1",
     }
     plain = spec.parse("float32/dst/7x2/axis1/1")
-    assert set(drawing.neighbours(plain)) == {"one longer"}
+    assert set(random_problems.neighbours(plain)) == {"one longer"}

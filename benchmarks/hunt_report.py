@@ -5,28 +5,11 @@ from statistics import geometric_mean
 from rich.table import Table
 
 from benchmarks.cases import DTYPES, FORMS
-from benchmarks.drawing import KINDS
+from benchmarks.hunt_figures import CLIFF, SLOW, best_library, cliffs, ratio
+from benchmarks.random_problems import KINDS
 from benchmarks.report import FORM_NAMES, show_missing
 
-SLOW = 1.2  # times as fast as the best library, and below is named
-CLIFF = 1.5  # times a neighbour's time, and above is named
 MOST = 25  # lines of each list
-
-
-def ratio(problem):
-    """The best library's time over fastlsm's: above 1 where fastlsm is faster."""
-    return min(problem["libraries"].values()) / problem["seconds"] if problem["libraries"] else None
-
-
-def best_library(problem):
-    return min(problem["libraries"], key=problem["libraries"].get)
-
-
-def cliffs(problem):
-    """How many times its neighbour's time the problem takes: a call, or an element if that is less."""
-    for name, neighbour in problem["neighbours"].items():
-        calls = problem["seconds"] / neighbour["seconds"]
-        yield min(calls, calls * neighbour["elements"] / problem["elements"]), name, neighbour
 
 
 def show(results, console):
@@ -43,8 +26,8 @@ def show(results, console):
     if hunted:
         console.print(
             f"{len(hunted)} problems, {rounds[0]} to {rounds[-1]} rounds each. "
-            f"Others took {_percent(results['others'])} of the machine's time; what the hypervisor stole is {_percent(results['stolen'])}, and among it. "
-            f"{results['machine']['processor']}.",
+            f"Others took {_percent(results['others'])} of the machine's time; what the hypervisor stole is "
+            f"{_percent(results['stolen'])}, and among it. {results['machine']['processor']}.",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
 
@@ -90,7 +73,7 @@ def _show_slow(problems, console):
 
 
 def _show_cliffs(problems, console):
-    found = [(cliff, name, problem) for problem in problems for cliff, name, _ in cliffs(problem) if cliff > CLIFF]
+    found = [(cliff, name, problem) for problem in problems for cliff, name in cliffs(problem) if cliff > CLIFF]
     found.sort(key=lambda item: -item[0])
     console.print(f"[bold]cliffs above {CLIFF}: {len(found)}[/]")
     for cliff, name, problem in found[:MOST]:
@@ -128,7 +111,7 @@ def _show_left_out(results, console):
     for problem in results["hunted"]:
         for name, reason in problem["skipped"].items():
             reasons.setdefault((name, reason), []).append(problem["name"])
-    for name in results["too large"]:
+    for name in results["left out"]:
         reasons.setdefault(("all", "not enough memory"), []).append(name)
     for (name, reason), names in reasons.items():
         where = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
