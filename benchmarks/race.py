@@ -48,7 +48,7 @@ def race(calls, estimates, rounds, seconds, slow=(), evict=None, pause=PAUSE, me
     `estimates` are seconds of one call, `slow` the names that get fewer rounds and no call to warm up, `measurement`
     the seconds of calls in one turn.
     """
-    repeats = {name: max(1, int(measurement / each)) for name, each in estimates.items()}
+    repeats = {name: max(1, int(measurement / estimates[name])) for name in calls}
     times = {name: [] for name in calls}
     order = list(calls)
     shuffle = random.Random(0).shuffle
