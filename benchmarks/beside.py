@@ -6,7 +6,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 import fastlsm
-from benchmarks import bits, cases, commit, machine, twin
+from benchmarks import bits, cases, commit, machine, spec, twin
 from benchmarks.duel import duel, good
 from benchmarks.problem import Problem
 from benchmarks.race import estimate, paired_ratio, timed
@@ -19,21 +19,21 @@ THREADED = 65_536  # elements from which on a call has threads
 
 def compare(options, console, progress):
     """A dictionary for JSON."""
-    cells = cases.select(options.only, options.quick)
-    if not cells:
-        raise SystemExit(f"no such cell: {' '.join(options.only)}; see --list")
+    chosen = _chosen(options)
     packages = {BEFORE: twin.load(commit.built(options.beside, console.print)), NOW: fastlsm}
     watch = machine.Watch()
     results = {"machine": machine.describe(), "options": vars(options), "compared": [], "skipped": {}}
-    with threadpool_limits(options.threads), progress:
-        results["builds"] = {name: twin.describe(package) for name, package in packages.items()}
-        task = progress.add_task("", total=len(cells))
-        for cell in cells:
-            progress.update(task, description=cell.name)
+    with progress:
+        with threadpool_limits(options.threads):
+            results["builds"] = {name: twin.describe(package) for name, package in packages.items()}
+        task = progress.add_task("", total=len(chosen))
+        for name, (cell, threads) in chosen.items():
+            progress.update(task, description=name)
             try:
-                results["compared"].append(_measure(cell, packages, options))
+                with threadpool_limits(threads):
+                    results["compared"].append({"name": name} | _measure(cell, threads, packages, options.rounds))
             except Exception as error:  # another commit may not be able to; the rest is measured all the same
-                results["skipped"][cell.name] = f"{type(error).__name__}: {error}"
+                results["skipped"][name] = f"{type(error).__name__}: {error}"
             results |= {"others": watch.others(), "stolen": watch.stolen()}
             progress.advance(task)
             if options.json:
@@ -41,17 +41,26 @@ def compare(options, console, progress):
     return results
 
 
-def _measure(cell, packages, options):
-    problem = Problem(cell, options.threads)
+def _chosen(options):
+    """By name a cell and its threads: the hunt's that are named, or those of the table."""
+    if options.problem:
+        return {name: (spec.parse(name).cell, spec.parse(name).threads) for name in options.problem}
+    cells = cases.select(options.only, options.quick, mixed=True)
+    if not cells:
+        raise SystemExit(f"no such cell: {' '.join(options.only)}; see --list")
+    return {cell.name: (cell, options.threads) for cell in cells}
+
+
+def _measure(cell, threads, packages, rounds):
+    problem = Problem(cell, threads)
     calls = {name: prepare(problem, package).call for name, package in packages.items()}
     count, units = bits.differences(*(_result(problem, call) for call in calls.values()))
     estimates = {name: estimate(call, timed(call)) for name, call in calls.items()}
-    pause = options.threads > 1 and cell.elements >= THREADED
+    pause = threads > 1 and cell.elements >= THREADED
     watch = machine.Watch()
-    times = duel(calls, estimates, options.rounds, SECONDS, pause)
+    times = duel(calls, estimates, rounds, SECONDS, pause)
     seconds_of = {name: good(seconds) for name, seconds in times.items()}
     return {
-        "name": cell.name,
         "dtype": cell.dtype,
         "form": cell.form,
         "shape": cell.shape.label,

@@ -16,6 +16,19 @@ DTYPES = {
 FORMS = ("dst", "src", "forward")
 
 
+class Dtypes(NamedTuple):
+    diff_dst: np.dtype
+    x: np.dtype
+    out: np.dtype
+
+
+# No library has these: they are timed beside another commit alone.
+MIXED = {
+    "bfloat16-to-float32": Dtypes(DTYPES["bfloat16"], DTYPES["bfloat16"], DTYPES["float32"]),
+    "float32-by-bfloat16": Dtypes(DTYPES["float32"], DTYPES["bfloat16"], DTYPES["float32"]),
+}
+
+
 class Shape(NamedTuple):
     """An array of shape `parent` in C order; of it `take`, with its axes in `order`; and the view's axis.
 
@@ -77,15 +90,25 @@ QUICK = {
     ("bfloat16", "dst"): ("1024x1000", "1000000x10"),
 }
 
+# Of mixed dtypes: one shape for each walk.
+MIXED_SHAPES = (
+    "4x8", "1024x1000", "256x32000", "1000000x10", "250000x64", "8x512x512-axis1", "4096x4096-axis0",
+    "1024x1000-padded-rows",
+)  # fmt: skip
+
 
 class Cell(NamedTuple):
-    dtype: str
+    dtype: str  # a name of DTYPES or of MIXED
     form: str
     shape: Shape
 
     @property
     def name(self):
         return f"{self.dtype}/{self.form}/{self.shape.label}"
+
+    @property
+    def dtypes(self):
+        return MIXED[self.dtype] if self.dtype in MIXED else Dtypes(*[DTYPES[self.dtype]] * 3)
 
     @property
     def operands(self):
@@ -101,11 +124,17 @@ class Cell(NamedTuple):
     @property
     def bytes(self):
         """Of the operands and the result."""
-        return (self.operands + 1) * self.elements * DTYPES[self.dtype].itemsize
+        return self.elements * sum(dtype.itemsize for dtype in self.dtypes[-1 - self.operands :])
 
 
-def select(only=None, quick=False):
-    cells = [Cell(dtype, form, shape) for shape in SHAPES for dtype in DTYPES for form in FORMS]
+def select(only=None, quick=False, mixed=False):
+    cells = [
+        Cell(dtype, form, shape)
+        for shape in SHAPES
+        for dtype in (*DTYPES, *(MIXED if mixed and shape.label in MIXED_SHAPES else ()))
+        for form in FORMS
+        if (dtype, form) != ("float32-by-bfloat16", "forward")  # which is bfloat16 to float32
+    ]
     if quick:
         cells = [cell for cell in cells if cell.shape.label in QUICK.get((cell.dtype, cell.form), ())]
     if only:

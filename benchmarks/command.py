@@ -21,8 +21,8 @@ def run(options):
         show(_earlier(options.from_json), options)
         return
     if options.list:
-        for cell in cases.select(options.only, options.quick):
-            console.print(cell.name, highlight=False)
+        for cell in cases.select(options.only, options.quick, mixed=True):
+            console.print(cell.name + ("  (--beside alone)" if cell.dtype in cases.MIXED else ""), highlight=False)
         return
     if options.scaling or options.loaded or options.linear:
         _alone(options)

@@ -4,7 +4,7 @@ from statistics import geometric_mean
 
 from rich.table import Table
 
-from benchmarks.cases import DTYPES, FORMS
+from benchmarks.cases import DTYPES, FORMS, MIXED
 from benchmarks.machine import is_quiet
 from benchmarks.report import FORM_NAMES
 
@@ -33,25 +33,26 @@ def _summary(cells):
     table = Table(title="times as fast now as before: geometric mean (worst cell), good rounds", title_justify="left")
     for heading in ("group", "form"):
         table.add_column(heading)
-    for heading in ("all", *DTYPES):
+    dtypes = [dtype for dtype in (*DTYPES, *MIXED) if any(cell["dtype"] == dtype for cell in cells)]
+    for heading in ("all", *dtypes):
         table.add_column(heading, justify="right")
     table.add_column("the worst cell", overflow="fold")
     for group in dict.fromkeys(cell["group"] for cell in cells):
-        _add_rows(table, group, [cell for cell in cells if cell["group"] == group])
-    _add_rows(table, "[bold]all[/]", cells)
-    _add_row(table, "[bold]all[/]", "all", cells)
+        _add_rows(table, group, [cell for cell in cells if cell["group"] == group], dtypes)
+    _add_rows(table, "[bold]all[/]", cells, dtypes)
+    _add_row(table, "[bold]all[/]", "all", cells, dtypes)
     return table
 
 
-def _add_rows(table, group, cells):
+def _add_rows(table, group, cells, dtypes):
     table.add_section()
     for form in FORMS:
         if chosen := [cell for cell in cells if cell["form"] == form]:
-            _add_row(table, group, FORM_NAMES[form], chosen)
+            _add_row(table, group, FORM_NAMES[form], chosen, dtypes)
 
 
-def _add_row(table, group, form, cells):
-    by_dtype = ([cell for cell in cells if cell["dtype"] == dtype] for dtype in DTYPES)
+def _add_row(table, group, form, cells, dtypes):
+    by_dtype = ([cell for cell in cells if cell["dtype"] == dtype] for dtype in dtypes)
     worst = min(cells, key=_ratio)
     table.add_row(group, form, *map(_mean_and_worst, (cells, *by_dtype)), f"{worst['dtype']}/{worst['shape']}")
 

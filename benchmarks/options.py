@@ -53,13 +53,15 @@ def parse(arguments=None):
         help="fastlsm alone: beside that commit's, which is compiled, or that of a folder, which is compiled already",
     )
     hunt = parser.add_argument_group("--hunt")
-    hunt.add_argument("--problem", nargs="+", metavar="NAME", help="these, such as float32/dst/43x32236/axis0/2")
+    hunt.add_argument(
+        "--problem", nargs="+", metavar="NAME", help="these, such as float32/dst/43x32236/axis0/2; with --beside, too"
+    )
     hunt.add_argument("--seconds", type=_positive, default=120, help="default: %(default)s")
     hunt.add_argument("--count", type=_positive, help="of problems; default: as many as there is time for")
     hunt.add_argument("--seed", type=int, default=0, help="which problems; default: %(default)s")
     chosen = parser.parse_args(arguments)
-    if chosen.problem and not chosen.hunt:
-        parser.error("--problem names problems of --hunt")
+    if chosen.problem and not (chosen.hunt or chosen.beside):
+        parser.error("--problem goes with --hunt or --beside")
     chosen.rounds = chosen.rounds or (50 if chosen.beside else 25 if chosen.hunt else 7 if chosen.quick else 15)
     return chosen
 

@@ -5,7 +5,6 @@ from math import prod
 import numpy as np
 
 from benchmarks import reference
-from benchmarks.cases import DTYPES
 
 _ALIGNMENT = 64  # a cache line; JAX takes no other memory without copying it
 _PERIOD = 1_000_003  # a prime
@@ -30,16 +29,17 @@ class Problem:
 
     def __init__(self, cell, threads, values=None):
         self.cell, self.threads = cell, threads
-        self.dtype = DTYPES[cell.dtype]
+        dtypes = cell.dtypes
+        self.dtype = dtypes.out
         self.axis, self.memory_axis = cell.shape.axis, cell.shape.memory_axis
         rng = np.random.default_rng(0)
         diff_dst, src = values or (self._random(rng), self._random(rng))
-        self.diff_dst_parent, self.x_parent = self._parent(diff_dst), self._parent(src)
+        self.diff_dst_parent, self.x_parent = self._parent(diff_dst, dtypes.diff_dst), self._parent(src, dtypes.x)
         if cell.form == "dst":
             x = self.taken(self.x_parent)
             x[...] = reference.answer("forward", None, x, self.memory_axis)
         self.diff_dst, self.x = self.view(self.diff_dst_parent), self.view(self.x_parent)
-        self.taken_out = self._empty(self.taken(self.x_parent).shape)
+        self.taken_out = self._empty(self.taken(self.x_parent).shape, dtypes.out)
         self.out = self._permuted(self.taken_out)
         self.expected = reference.answer(cell.form, self.diff_dst, self.x, self.axis)
 
@@ -48,16 +48,16 @@ class Problem:
         shape = self.cell.shape.parent
         return np.resize(rng.standard_normal(min(prod(shape), _PERIOD), np.float32), shape)
 
-    def _parent(self, values):
-        array = self._empty(self.cell.shape.parent)
+    def _parent(self, values, dtype):
+        array = self._empty(self.cell.shape.parent, dtype)
         array[...] = values
         return array
 
-    def _empty(self, shape):
+    def _empty(self, shape, dtype):
         offset = self.cell.shape.offset
-        if not offset and prod(shape) * self.dtype.itemsize <= _SMALL:
-            return np.empty(shape, self.dtype)
-        return aligned_empty(shape, self.dtype, offset)
+        if not offset and prod(shape) * dtype.itemsize <= _SMALL:
+            return np.empty(shape, dtype)
+        return aligned_empty(shape, dtype, offset)
 
     @property
     def form(self):
