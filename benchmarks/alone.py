@@ -12,9 +12,9 @@ from unittest import mock
 from rich.table import Table
 
 from benchmarks.cases import DTYPES, FORMS, Cell, Shape
-from benchmarks.machine import available_memory
+from benchmarks.machine import available_memory, last_level_cache
 from benchmarks.problem import Problem, aligned_empty
-from benchmarks.race import estimate, median, paired_ratio, race, timed
+from benchmarks.race import estimate, paired_ratio, race, timed
 from benchmarks.rivals.fastlsm_itself import prepare
 from fastlsm import _threads
 
@@ -23,7 +23,12 @@ SCALING_SHAPES = ((128, 1000), (1024, 1000))
 LOADED_SHAPES = ((128, 1000), (1024, 1000), (8192, 1000))
 LOADED_CALLS = 150
 LINEAR_DTYPES = ("float32", "bfloat16")
-LINEAR_ROW = 1000
+LINEAR_N = 1000
+LINEAR_SHAPES = {  # by what the table calls them: the shape of so many elements, and the axis
+    f"rows of {LINEAR_N}": lambda size: ((size // LINEAR_N, LINEAR_N), 1),
+    f"columns of {LINEAR_N}": lambda size: ((LINEAR_N, size // LINEAR_N), 0),
+    "one row": lambda size: ((1, size), 1),
+}
 LINEAR_SIZES = (100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 
 
@@ -87,28 +92,36 @@ def _busy_processes(count):
 
 
 def linear(options, progress):
-    """Time per element of the dst form, in rows of a thousand and as one row."""
-    table = Table(title="dst form, ns per element", title_justify="left")
+    """Time per element of the dst form: past the caches it should be the same for all sizes."""
+    table = Table(title="dst form, ns per element, best round", title_justify="left")
     table.add_column("elements", justify="right")
-    columns = [(dtype, long) for dtype in LINEAR_DTYPES for long in (False, True)]
-    for dtype, long in columns:
-        table.add_column(f"{dtype}, {'one row' if long else f'rows of {LINEAR_ROW}'}", justify="right")
+    columns = [(dtype, name) for name in LINEAR_SHAPES for dtype in LINEAR_DTYPES]
+    for dtype, name in columns:
+        table.add_column(f"{dtype}, {name}", justify="right")
+    past_the_caches = {column: [] for column in columns}
     for size in progress.track(LINEAR_SIZES):
-        cells = (_nanoseconds(size, dtype, (1, size) if long else (-1, LINEAR_ROW), options) for dtype, long in columns)
-        table.add_row(f"{size:,}", *cells)
+        row = []
+        for dtype, name in columns:
+            nanoseconds = _nanoseconds(size, dtype, *LINEAR_SHAPES[name](size), options)
+            row.append("no memory" if nanoseconds is None else f"{nanoseconds:.3f}")
+            if nanoseconds and 3 * size * DTYPES[dtype].itemsize > last_level_cache():
+                past_the_caches[dtype, name].append(nanoseconds)
+        table.add_row(f"{size:,}", *row)
+    table.add_section()
+    spread = (f"{max(each) / min(each):.2f}" if each else "" for each in past_the_caches.values())
+    table.add_row("past the caches, slowest by fastest", *spread)
     return table
 
 
-def _nanoseconds(size, dtype, shape, options):
-    """Without the float64 reference that a checked problem has: a billion elements would not fit beside it."""
+def _nanoseconds(size, dtype, shape, axis, options):
+    """None if there is no memory. Without the float64 reference that a checked problem has: too much, beside them."""
     if 3 * size * DTYPES[dtype].itemsize > 0.9 * available_memory():
-        return "no memory"
+        return None
     diff_dst, dst, out = (aligned_empty(size, DTYPES[dtype]) for _ in range(3))
     diff_dst[...], dst[...], out[...] = 0.5, -6.5, 0
     arrays = (array.reshape(shape) for array in (diff_dst, dst, out))
-    problem = SimpleNamespace(form="dst", axis=-1, **dict(zip(("diff_dst", "x", "out"), arrays, strict=True)))
-    times = _race({"fastlsm": prepare(problem).call}, options)
-    return f"{median(times['fastlsm']) / size * 1e9:.3f}"
+    problem = SimpleNamespace(form="dst", axis=axis, **dict(zip(("diff_dst", "x", "out"), arrays, strict=True)))
+    return min(_race({"fastlsm": prepare(problem).call}, options)["fastlsm"]) / size * 1e9
 
 
 def _race(calls, options):

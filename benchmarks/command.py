@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits
 
-from benchmarks import bus, cases, machine, memory, report, rivals
+from benchmarks import bus, cases, hunt_report, machine, memory, report, rivals, runs
 
 LEFT_OUT_OF_QUICK = {"torch.compile": "compiling takes it longer than --quick has"}
 _WIDTH = 160  # where there is no terminal to ask
@@ -18,7 +18,7 @@ console = Console() if Console().is_terminal else Console(width=_WIDTH)
 
 def run(options):
     if options.from_json:
-        show(_earlier(options.from_json), options)
+        show(runs.load(options.from_json), options)
         return
     if options.list:
         for cell in cases.select(options.only, options.quick, mixed=True):
@@ -34,40 +34,36 @@ def run(options):
         _accuracy(options)
         return
     if options.hunt:
-        _hunt(options)
+        show(_hunt(options), options)
         return
     show(_race(options), options)
 
 
 def show(results, options):
+    if "hunted" in results:
+        hunt_report.show(results, console, in_detail=bool(options.problem))
+    else:
+        _show_race(results, options)
+    if options.picture:
+        from benchmarks import bars
+
+        bars.draw(results, options.picture)
+        console.print(f"picture: {options.picture}")
+
+
+def _show_race(results, options):
     report.show(results, console, options.all)
     if options.markdown:
         from benchmarks import markdown
 
         for dtype in cases.DTYPES:
             if chosen := [cell for cell in results["cells"] if cell["dtype"] == dtype]:
-                console.print(f"\n{dtype}\n\n{markdown.table(chosen)}\n\n{markdown.behind(chosen)}", soft_wrap=True)
-    if options.picture:
-        from benchmarks import plot
+                console.print(f"\n{dtype}\n\n{markdown.table(chosen)}\n\n{markdown.words(chosen)}", soft_wrap=True)
+    if options.dots:
+        from benchmarks import dots
 
-        plot.draw(results, options.picture)
-        console.print(f"picture: {options.picture}")
-
-
-def _earlier(paths):
-    """What several runs measured, as one: a cell from that in which other programs had least of the machine."""
-    runs = []
-    for path in paths:
-        try:
-            runs.append(json.loads(Path(path).read_text()))
-            runs[-1]["cells"][0]["others"]
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise SystemExit(f"{path} is nothing that --json has written in a race of rivals: {error!r}") from None
-    cells = {}
-    for cell in sorted((cell for run in runs for cell in run["cells"]), key=lambda cell: cell["others"]):
-        cells.setdefault(cell["name"], cell)
-    names = [cell.name for cell in cases.select()]
-    return runs[0] | {"cells": sorted(cells.values(), key=lambda cell: names.index(cell["name"]))}
+        dots.draw(results, options.dots)
+        console.print(f"picture: {options.dots}")
 
 
 def _alone(options):
@@ -95,10 +91,10 @@ def _accuracy(options):
 
 
 def _hunt(options):
-    from benchmarks import hunt, hunt_report
+    from benchmarks import hunt
 
     _warn_unless_quiet()
-    hunt_report.show(hunt.hunt(options, _progress()), console)
+    return hunt.hunt(options, _progress())
 
 
 def _race(options):

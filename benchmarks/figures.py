@@ -4,6 +4,11 @@ from statistics import geometric_mean
 
 from benchmarks.goals import BUS_ONLY_PAST_THE_CACHES
 from benchmarks.race import paired_ratio
+from benchmarks.rivals import MODULES
+
+FASTLSM = "fastlsm"
+NUMBA = "Numba"  # a kernel written for this benchmark, no library's
+OFF_THE_SCALE = 20  # times fastlsm's time: a library that takes longer has no fast path for it
 
 
 def _is_bus(name):
@@ -15,8 +20,23 @@ def rival_ratios(cell):
     return {
         name: measured["ratio"]
         for name, measured in cell["contenders"].items()
-        if name != "fastlsm" and not _is_bus(name)
+        if name != FASTLSM and not _is_bus(name)
     }
+
+
+def library_ratios(cell):
+    """The same of each library at its best: it may have several ways to be called."""
+    found = {}
+    for name, ratio in rival_ratios(cell).items():
+        library = next(library for library in MODULES if name.startswith(library))
+        if library != NUMBA:
+            found[library] = min(ratio, found.get(library, ratio))
+    return found
+
+
+def best_library_ratio(cell):
+    """Or None, if there was none."""
+    return min(library_ratios(cell).values(), default=None)
 
 
 def strongest(cell):
@@ -30,7 +50,7 @@ def bus_times(cell):
     return min(buses, key=lambda measured: measured["median"])["seconds"] if buses else None
 
 
-def bus_fraction(cell, name="fastlsm"):
+def bus_fraction(cell, name=FASTLSM):
     """A contender's speed as a fraction of the bus's."""
     times = bus_times(cell)
     return paired_ratio(times, cell["contenders"][name]["seconds"]) if times else None

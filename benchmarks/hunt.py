@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import machine, measure, random_problems, rivals, spec
 from benchmarks.cases import matches
+from benchmarks.figures import FASTLSM
 from benchmarks.hunt_figures import suspects
-from benchmarks.measure import FASTLSM
 from benchmarks.problem import Problem
 from benchmarks.race import PAUSE, estimate, race, timed
 from benchmarks.rivals import fastlsm_itself

@@ -29,22 +29,3 @@ def suspects(problem):
     slowest = problem["seconds"] * SLOW
     yield from (name for name, seconds in problem["libraries"].items() if seconds < slowest)
     yield from (how for cliff, how in cliffs(problem) if cliff > CLIFF)
-
-
-def together(runs):
-    """Several hunts as one: of a problem that was in more than one, the best of each."""
-    problems = {}
-    for problem in (problem for run in runs for problem in run["hunted"]):
-        first = problems.setdefault(problem["name"], problem)
-        if first is not problem:
-            _improve(first, problem)
-    return runs[0] | {"hunted": list(problems.values()), "others": max((run["others"] for run in runs), key=bool)}
-
-
-def _improve(first, second):
-    first["seconds"] = min(first["seconds"], second["seconds"])
-    first["rounds"] += second["rounds"]
-    for name, seconds in second["libraries"].items():
-        first["libraries"][name] = min(seconds, first["libraries"].get(name, seconds))
-    for how, other in second["neighbours"].items():
-        first["neighbours"][how]["seconds"] = min(first["neighbours"][how]["seconds"], other["seconds"])

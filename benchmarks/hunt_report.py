@@ -12,13 +12,13 @@ from benchmarks.report import FORM_NAMES, show_missing
 MOST = 25  # lines of each list
 
 
-def show(results, console):
+def show(results, console, in_detail=False):
     hunted = results["hunted"]
     if beside := [problem for problem in hunted if problem["libraries"]]:
         console.print(_summary(beside))
         _show_slow(beside, console)
     _show_cliffs(hunted, console)
-    if results["options"]["problem"]:
+    if in_detail:
         for problem in hunted:
             console.print(_contenders(problem))
     _show_left_out(results, console)
@@ -110,7 +110,7 @@ def _show_left_out(results, console):
     reasons = {}
     for problem in results["hunted"]:
         for name, reason in problem["skipped"].items():
-            reasons.setdefault((name, reason), []).append(problem["name"])
+            reasons.setdefault((name, reason.partition(": off by")[0]), []).append(problem["name"])
     for name in results["left out"]:
         reasons.setdefault(("all", "not enough memory"), []).append(name)
     for (name, reason), names in reasons.items():

@@ -1,25 +1,26 @@
-"""README's table, in Markdown: one dtype, beside the libraries, beside Numba and beside the bus."""
+"""README's table, in Markdown, and what is to be said below it: one dtype, beside the libraries."""
 
 from statistics import geometric_mean
 
 from benchmarks.cases import FORMS
-from benchmarks.figures import bus_fraction, rival_ratios
+from benchmarks.figures import (
+    NUMBA,
+    OFF_THE_SCALE,
+    best_library_ratio,
+    bus_fraction,
+    library_ratios,
+    rival_ratios,
+)
 from benchmarks.goals import GOALS
 from benchmarks.report import FORM_NAMES
 
-NUMBA = "Numba"  # a kernel written for this benchmark, no library's
-
 
 def table(cells):
-    headings = [FORM_NAMES[form] for form in FORMS]
-    lines = [
-        ["", *headings, f"beside {NUMBA}: {headings[0]}", *headings[1:], f"of the bus, {headings[0]}"],
-        ["---"] * (2 * len(FORMS) + 2),
-    ]
+    lines = [["", *(FORM_NAMES[form] for form in FORMS), "of the bus"], ["---"] * (len(FORMS) + 2)]
     for group in GOALS:
         chosen = {form: [c for c in cells if (c["group"], c["form"]) == (group, form)] for form in FORMS}
         if all(chosen.values()):
-            ratios = [_beside(chosen[form], kind) for kind in (_of_libraries, _of_numba) for form in FORMS]
+            ratios = [_mean_and_worst(map(best_library_ratio, chosen[form])) for form in FORMS]
             lines.append([group, *ratios, _of_bus(chosen["dst"]) if GOALS[group].bus else ""])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -29,23 +30,40 @@ def _of_bus(cells):
     return f"{geometric_mean(fractions):.0%}" if fractions else ""
 
 
-def behind(cells):
-    """The cells in which one of the libraries is faster, and how many there are in which Numba is."""
-    slower = [f"{c['form']} {c['shape']} {r:.2f}" for c in cells if (r := _of_libraries(c)) is not None and r < 1]
-    numba = [r for c in cells if (r := _of_numba(c)) is not None]
-    below = sum(ratio < 1 for ratio in numba)
-    return f"Behind a library: {', '.join(slower) or 'nowhere'}. Behind {NUMBA}: {below} of {len(numba)}."
-
-
-def _of_libraries(cell):
-    return min((ratio for name, ratio in rival_ratios(cell).items() if name != NUMBA), default=None)
-
-
-def _of_numba(cell):
-    return rival_ratios(cell).get(NUMBA)
-
-
-def _beside(cells, kind):
-    """The geometric mean and, in brackets, the worst cell."""
-    ratios = [ratio for cell in cells if (ratio := kind(cell)) is not None]
+def _mean_and_worst(ratios):
+    ratios = [ratio for ratio in ratios if ratio is not None]
     return f"{geometric_mean(ratios):.2f} ({min(ratios):.2f})" if ratios else ""
+
+
+def words(cells):
+    return "\n\n".join(filter(None, (_behind(cells), _beside_numba(cells), *_off_the_scale(cells))))
+
+
+def _behind(cells):
+    ratios = [(cell, ratio) for cell in cells if (ratio := best_library_ratio(cell)) is not None]
+    slower = [f"{cell['shape']} ({FORM_NAMES[cell['form']]}, {ratio:.2f})" for cell, ratio in ratios if ratio < 1]
+    where = f"in {len(slower)} of {len(ratios)} cells: {', '.join(slower)}" if slower else "nowhere"
+    return f"Behind a library {where}."
+
+
+def _beside_numba(cells):
+    ratios = [ratio for cell in cells if (ratio := rival_ratios(cell).get(NUMBA)) is not None]
+    if not ratios:
+        return ""
+    ahead = sum(ratio >= 1 for ratio in ratios)
+    return f"Beside a {NUMBA} kernel: {_mean_and_worst(ratios)}, ahead in {ahead} of {len(ratios)} cells."
+
+
+def _off_the_scale(cells):
+    """A sentence for each library that has no fast path for a shape, whatever the form."""
+    slow = {}
+    for cell in cells:
+        for library, ratio in library_ratios(cell).items():
+            if ratio > OFF_THE_SCALE:
+                slow.setdefault(library, {}).setdefault(cell["shape"], []).append(ratio)
+    for library, shapes in slow.items():
+        ratios = [ratio for of_shape in shapes.values() for ratio in of_shape]
+        yield (
+            f"{library} has no fast path for {', '.join(shapes)}: there fastlsm is {min(ratios):.0f} to "
+            f"{max(ratios):.0f} times as fast."
+        )

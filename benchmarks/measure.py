@@ -1,12 +1,12 @@
 """A cell from its operands to its figures: prepare, check, measure memory, race."""
 
 from benchmarks import bus, machine, memory, reference
+from benchmarks.figures import FASTLSM
 from benchmarks.problem import Problem
 from benchmarks.race import estimate, median, paired_ratio, race, timed
 from benchmarks.rivals import NotApplicable, Unsupported
 from benchmarks.rivals.fastlsm_itself import CONTENDERS as ITSELF
 
-FASTLSM = "fastlsm"
 BUSES = tuple(bus.CONTENDERS)
 SECONDS = 8  # of a cell's race, after which few rounds have to do
 QUICK_SECONDS = 2

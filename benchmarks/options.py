@@ -29,14 +29,15 @@ def parse(arguments=None):
     parser.add_argument("--all", action="store_true", help="show every rival's ratio, not the strongest one's alone")
     parser.add_argument("--markdown", action="store_true", help="README's table of each dtype besides")
     parser.add_argument("--json", metavar="FILE", help="write all that was measured")
-    parser.add_argument("--picture", metavar="FILE", help="write a PNG")
+    parser.add_argument("--picture", metavar="FILE", help="write a PNG: the best library by kind of shape")
+    parser.add_argument("--dots", metavar="FILE", help="write a PNG: every contender and the bus, cell by cell")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--list", action="store_true", help="print the cells' names")
     mode.add_argument(
         "--from-json",
         nargs="+",
         metavar="FILE",
-        help="tables and picture from earlier --json, of each cell the least disturbed; no timing",
+        help="tables and pictures from earlier --json: of races the medians, of hunts the best; no timing",
     )
     mode.add_argument("--scaling", action="store_true", help="fastlsm alone: the threads' gain, in the caches")
     mode.add_argument("--loaded", action="store_true", help="fastlsm alone: beside busy processes")

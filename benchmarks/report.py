@@ -5,7 +5,7 @@ from statistics import geometric_mean
 from rich.table import Table
 
 from benchmarks.cases import DTYPES, FORMS
-from benchmarks.figures import bus_fraction, bus_fraction_of_group, rival_ratios, strongest
+from benchmarks.figures import OFF_THE_SCALE, bus_fraction, bus_fraction_of_group, rival_ratios, strongest
 from benchmarks.goals import GOALS
 from benchmarks.machine import is_quiet
 from benchmarks.short import MACHINE, REASONS
@@ -149,7 +149,9 @@ def _mark(passed, text):
 
 
 def _ratio(value):
-    return "" if value is None else f"{value:.2f}"
+    if value is None:
+        return ""
+    return "no fast path" if value > OFF_THE_SCALE else f"{value:.2f}"
 
 
 def _percent(value):

@@ -1,4 +1,4 @@
-"""The picture: for every cell how much of the memory bus's speed each contender reaches."""
+"""The picture of every cell: for each cell how much of the memory bus's speed each contender reaches."""
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -104,4 +104,6 @@ def _dots(ax, y, cell):
     for rival, fraction in best.items():
         colour, mark = RIVALS[rival]
         ax.scatter(fraction, y, 20, colour, mark, linewidths=0, zorder=3, label=rival)
+    if off := [rival for rival, fraction in best.items() if fraction <= LEAST]:
+        ax.text(LEAST * 1.15, y, f"{' and '.join(off)}: no fast path", color="#666666", fontsize=6, va="center")
     ax.scatter(own, y, 46, FASTLSM_COLOUR, "o", zorder=4, label="fastlsm")
