@@ -5,7 +5,7 @@ from statistics import geometric_mean
 from rich.table import Table
 
 from benchmarks.cases import DTYPES, FORMS, MIXED
-from benchmarks.machine import is_quiet
+from benchmarks.machine import is_quiet, percent, taken
 from benchmarks.report import FORM_NAMES
 
 SLOWER = 0.95  # and below is named; nearer to 1 the machine's noise is
@@ -101,8 +101,8 @@ def _show_slower(cells, console):
             f"{cell['paired ratio']:.2f}",
             *(f"{seconds * 1e6:,.1f}" for seconds in cell["good"].values()),
             str(cell["rounds"]),
-            _percent(cell["others"]),
-            _percent(cell["stolen"]),
+            percent(cell["others"]),
+            percent(cell["stolen"]),
         )
     console.print(table)
 
@@ -111,8 +111,7 @@ def _show_rounds(results, console):
     cells = results["compared"]
     rounds = sorted(cell["rounds"] for cell in cells)
     console.print(
-        f"{rounds[0]} to {rounds[-1]} rounds a cell. Others took {_percent(results['others'])} of the machine's time; "
-        f"what the hypervisor stole is {_percent(results['stolen'])}, and among it.",
+        f"{rounds[0]} to {rounds[-1]} rounds a cell. {taken(results)}",
         highlight=False,
     )
     few = [cell["name"] for cell in cells if cell["rounds"] < FEW]
@@ -125,7 +124,3 @@ def _show_rounds(results, console):
 
 def _some(names):
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _percent(value):
-    return "?" if value is None else f"{value:.0%}"

@@ -8,7 +8,8 @@ from benchmarks.rivals import MODULES
 
 FASTLSM = "fastlsm"
 NUMBA = "Numba"  # a kernel written for this benchmark, no library's
-OFF_THE_SCALE = 20  # times fastlsm's time: a library that takes longer has no fast path for it
+OFF_THE_SCALE = 20  # times fastlsm's time: a library that takes longer has no fast path for the shape
+SMALLEST_ON_SCALE = 1 << 20  # bytes: what it takes longer for fewer may be the call
 
 
 def _is_bus(name):
@@ -32,6 +33,11 @@ def library_ratios(cell):
         if library != NUMBA:
             found[library] = min(ratio, found.get(library, ratio))
     return found
+
+
+def has_no_fast_path(cell, ratio):
+    """Of a rival: no figure says that as well as words."""
+    return ratio > OFF_THE_SCALE and cell["bytes"] >= SMALLEST_ON_SCALE
 
 
 def best_library_ratio(cell):

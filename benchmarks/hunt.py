@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import machine, measure, random_problems, rivals, spec
 from benchmarks.cases import matches
+from benchmarks.duel import MEASUREMENT
 from benchmarks.figures import FASTLSM
 from benchmarks.hunt_figures import suspects
 from benchmarks.problem import Problem
@@ -30,7 +31,6 @@ LEFT_OUT = {
 }
 SECONDS = 2.5  # of a problem's rounds
 LOOKS = 2  # races, at most
-MEASUREMENT = 0.002  # seconds of calls in one turn: few, so that some go undisturbed
 SLOW = 2.5  # times the fastest in the first call: what cannot be the best library stays out of the race
 MEMORY = 0.5  # of what is available
 COPIES = 12  # of a problem's own bytes, at most, that its neighbours, its float64 and the libraries take

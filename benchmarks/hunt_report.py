@@ -6,8 +6,9 @@ from rich.table import Table
 
 from benchmarks.cases import DTYPES, FORMS
 from benchmarks.hunt_figures import CLIFF, SLOW, best_library, cliffs, ratio
+from benchmarks.machine import taken
 from benchmarks.random_problems import KINDS
-from benchmarks.report import FORM_NAMES, show_missing
+from benchmarks.report import FORM_NAMES, show_missing, show_skipped
 
 MOST = 25  # lines of each list
 
@@ -16,18 +17,20 @@ def show(results, console, in_detail=False):
     hunted = results["hunted"]
     if beside := [problem for problem in hunted if problem["libraries"]]:
         console.print(_summary(beside))
-        _show_slow(beside, console)
-    _show_cliffs(hunted, console)
+        _show_slow(beside, results["options"], console)
+    _show_cliffs(hunted, results["options"], console)
     if in_detail:
         for problem in hunted:
             console.print(_contenders(problem))
-    _show_left_out(results, console)
-    rounds = sorted(problem["rounds"] for problem in hunted)
+    show_missing(results["missing"], console)
+    show_skipped(hunted, console)
+    if results["left out"]:
+        console.print(f"left out for want of memory: {', '.join(results['left out'])}", highlight=False, soft_wrap=True)
     if hunted:
+        rounds = sorted(problem["rounds"] for problem in hunted)
         console.print(
-            f"{len(hunted)} problems, {rounds[0]} to {rounds[-1]} rounds each. "
-            f"Others took {_percent(results['others'])} of the machine's time; what the hypervisor stole is "
-            f"{_percent(results['stolen'])}, and among it. {results['machine']['processor']}.",
+            f"{len(hunted)} problems, {rounds[0]} to {rounds[-1]} rounds each, on {results['machine']['processor']}. "
+            f"{taken(results)}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
 
@@ -65,24 +68,31 @@ def _mean_and_worst(problems):
     return f"[red]{text}[/]" if min(ratios) < 1 else text
 
 
-def _show_slow(problems, console):
+def _show_slow(problems, options, console):
     slow = sorted((problem for problem in problems if ratio(problem) < SLOW), key=ratio)
     console.print(f"[bold]below {SLOW} of the best library: {len(slow)} of {len(problems)} problems[/]")
     for problem in slow[:MOST]:
-        _line(console, f"{ratio(problem):.2f} {best_library(problem):21} {problem['seconds'] * 1e6:11,.1f} us", problem)
+        _line(
+            console,
+            options,
+            problem,
+            f"{ratio(problem):.2f} {best_library(problem):21} {problem['seconds'] * 1e6:11,.1f} us",
+        )
 
 
-def _show_cliffs(problems, console):
+def _show_cliffs(problems, options, console):
     found = [(cliff, name, problem) for problem in problems for cliff, name in cliffs(problem) if cliff > CLIFF]
     found.sort(key=lambda item: -item[0])
     console.print(f"[bold]cliffs above {CLIFF}: {len(found)}[/]")
     for cliff, name, problem in found[:MOST]:
         nanoseconds = problem["seconds"] / problem["elements"] * 1e9
-        _line(console, f"{cliff:4.1f} {name:25} {nanoseconds:8.2f} ns/element", problem)
+        _line(console, options, problem, f"{cliff:4.1f} {name:25} {nanoseconds:8.2f} ns/element")
 
 
-def _line(console, figures, problem):
-    command = f"python -m benchmarks --hunt --problem '{problem['name']}'"
+def _line(console, options, problem, figures):
+    """With the command that races the problem again."""
+    rivals = f" --rivals {' '.join(options['rivals'])}" if options["rivals"] else ""
+    command = f"python -m benchmarks --threads {options['threads']}{rivals} --hunt --problem '{problem['name']}'"
     console.print(f"{figures}  {command}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -103,20 +113,3 @@ def _contenders(problem):
 def _add_row(table, name, seconds, elements, problem):
     figures = f"{seconds * 1e6:,.1f}", f"{seconds / elements * 1e9:.3f}", f"{seconds / problem['seconds']:.2f}"
     table.add_row(name, *figures)
-
-
-def _show_left_out(results, console):
-    show_missing(results["missing"], console)
-    reasons = {}
-    for problem in results["hunted"]:
-        for name, reason in problem["skipped"].items():
-            reasons.setdefault((name, reason.partition(": off by")[0]), []).append(problem["name"])
-    for name in results["left out"]:
-        reasons.setdefault(("all", "not enough memory"), []).append(name)
-    for (name, reason), names in reasons.items():
-        where = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
-        console.print(f"left out: {name} in {where}: {reason}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _percent(value):
-    return "?" if value is None else f"{value:.0%}"

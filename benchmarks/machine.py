@@ -110,3 +110,15 @@ class Watch:
 
 def is_quiet(others):
     return others is None or others <= _NOT_QUIET
+
+
+def taken(results):
+    """What others took, in words."""
+    return (
+        f"Others took {percent(results['others'])} of the machine's time; what the hypervisor stole is "
+        f"{percent(results['stolen'])}, and among it."
+    )
+
+
+def percent(fraction):
+    return "?" if fraction is None else f"{fraction:.0%}"

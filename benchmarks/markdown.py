@@ -1,13 +1,14 @@
 """README's table, in Markdown, and what is to be said below it: one dtype, beside the libraries."""
 
+from itertools import chain
 from statistics import geometric_mean
 
 from benchmarks.cases import FORMS
 from benchmarks.figures import (
     NUMBA,
-    OFF_THE_SCALE,
     best_library_ratio,
     bus_fraction,
+    has_no_fast_path,
     library_ratios,
     rival_ratios,
 )
@@ -59,11 +60,9 @@ def _off_the_scale(cells):
     slow = {}
     for cell in cells:
         for library, ratio in library_ratios(cell).items():
-            if ratio > OFF_THE_SCALE:
+            if has_no_fast_path(cell, ratio):
                 slow.setdefault(library, {}).setdefault(cell["shape"], []).append(ratio)
     for library, shapes in slow.items():
-        ratios = [ratio for of_shape in shapes.values() for ratio in of_shape]
-        yield (
-            f"{library} has no fast path for {', '.join(shapes)}: there fastlsm is {min(ratios):.0f} to "
-            f"{max(ratios):.0f} times as fast."
-        )
+        least, most = (f"{each(chain(*shapes.values())):.0f}" for each in (min, max))
+        times = most if least == most else f"{least} to {most}"
+        yield f"{library} has no fast path for {', '.join(shapes)}: there fastlsm is {times} times as fast."

@@ -14,7 +14,7 @@ _SMALL = 4096  # bytes of an array that owns its memory, as a caller's would: fi
 def aligned_empty(shape, dtype, offset=0):
     """The array begins `offset` elements after the beginning of a cache line."""
     dtype = np.dtype(dtype)
-    size, skipped = prod(shape) * dtype.itemsize, offset * dtype.itemsize
+    size, skipped = int(np.prod(shape)) * dtype.itemsize, offset * dtype.itemsize
     memory = np.empty(size + skipped + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT + skipped
     return memory[start : start + size].view(dtype).reshape(shape)

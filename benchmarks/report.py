@@ -5,7 +5,7 @@ from statistics import geometric_mean
 from rich.table import Table
 
 from benchmarks.cases import DTYPES, FORMS
-from benchmarks.figures import OFF_THE_SCALE, bus_fraction, bus_fraction_of_group, rival_ratios, strongest
+from benchmarks.figures import bus_fraction, bus_fraction_of_group, has_no_fast_path, rival_ratios, strongest
 from benchmarks.goals import GOALS
 from benchmarks.machine import is_quiet
 from benchmarks.short import MACHINE, REASONS
@@ -23,7 +23,8 @@ def show(results, console, every_rival=False):
         console.print(memory_table(cells))
     console.print(summary_table(cells, results["machine"]))
     _show_reasons(cells, console)
-    _show_skipped(results, console)
+    show_missing(results["missing"], console)
+    show_skipped(cells, console)
     machine = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     console.print(f"{machine['processor']}, {results['options']['threads']} threads; {versions}", highlight=False)
@@ -57,7 +58,7 @@ def cells_table(cells, title, every_rival):
             "" if ratio is None else _beside(ratio, _goal(cell)),
             name,
             _percent(bus_fraction(cell)),
-            *(_ratio(ratios.get(rival)) for rival in rivals),
+            *(_ratio_or_words(cell, ratios.get(rival)) for rival in rivals),
         )
     return table
 
@@ -148,10 +149,12 @@ def _mark(passed, text):
     return f"[green]{text} pass[/]" if passed else f"[red]{text} short[/]"
 
 
+def _ratio_or_words(cell, value):
+    return "no fast path" if value is not None and has_no_fast_path(cell, value) else _ratio(value)
+
+
 def _ratio(value):
-    if value is None:
-        return ""
-    return "no fast path" if value > OFF_THE_SCALE else f"{value:.2f}"
+    return "" if value is None else f"{value:.2f}"
 
 
 def _percent(value):
@@ -167,12 +170,12 @@ def show_missing(missing, console):
         console.print(f"left out: {name}: {reason}", highlight=False, markup=False)
 
 
-def _show_skipped(results, console):
-    show_missing(results["missing"], console)
+def show_skipped(cells, console):
+    """By reason, and not for each cell by how much an answer was wrong."""
     reasons = {}
-    for cell in results["cells"]:
+    for cell in cells:
         for name, reason in cell["skipped"].items():
-            reasons.setdefault((name, reason), []).append(cell["name"])
+            reasons.setdefault((name, reason.partition(": off by")[0]), []).append(cell["name"])
     for (name, reason), names in reasons.items():
         where = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        console.print(f"left out: {name} in {where}: {reason}", highlight=False, markup=False)
+        console.print(f"left out: {name} in {where}: {reason}", highlight=False, markup=False, soft_wrap=True)

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the last: `import fastlsm` goes on meaning what it meant
 
-from benchmarks import cases, random_problems, spec
+from benchmarks import cases, problem, random_problems, spec
 
 
 def drawn(count, seed=0, threads=2):
@@ -46,6 +46,14 @@ def test_other_names_are_refused(name):
         spec.parse(name)
 
 
+def test_mixed_dtypes():
+    cell = next(cell for cell in cases.select(["float32-by-bfloat16/dst/4x8"], mixed=True))
+    made = problem.Problem(cell, 1)
+    assert [str(array.dtype) for array in (made.diff_dst, made.x, made.out)] == ["float32", "bfloat16", "float32"]
+    assert cell.bytes == 32 * (4 + 2 + 4)
+    assert not cases.select(["float32-by-bfloat16"])
+
+
 @pytest.mark.parametrize(
     ("layout", "strides"),
     [
@@ -59,16 +67,21 @@ def test_other_names_are_refused(name):
 )
 @pytest.mark.parametrize("offset", [0, 3])
 def test_layouts(layout, strides, offset):
-    from benchmarks.problem import Problem
-
     parts = ["float32/dst/2x3x4x5/axis1", layout, f"offset{offset}" if offset else "", "1"]
-    problem = Problem(spec.parse("/".join(filter(None, parts))).cell, 1)
-    for view in (problem.diff_dst, problem.x):
+    made = problem.Problem(spec.parse("/".join(filter(None, parts))).cell, 1)
+    for view in (made.diff_dst, made.x):
         assert view.shape == (2, 3, 4, 5)
         assert view.strides == tuple(4 * stride for stride in strides)
         assert not offset or view.ctypes.data % 64 == 4 * offset
-    assert problem.out.shape == problem.expected.shape == (2, 3, 4, 5)
-    np.testing.assert_allclose(np.exp(problem.x).sum(1), 1, rtol=1e-5)
+    assert made.out.shape == made.expected.shape == (2, 3, 4, 5)
+    np.testing.assert_allclose(np.exp(made.x).sum(1), 1, rtol=1e-5)
+
+
+def test_memory_is_aligned_and_offset():
+    for shape, offset in ((7, 0), ((2, 3), 0), ((2, 3), 5)):
+        array = problem.aligned_empty(shape, np.uint32, offset)
+        assert array.shape == np.empty(shape).shape
+        assert array.ctypes.data % 64 == 4 * offset
 
 
 def test_neighbours():
