@@ -60,6 +60,8 @@ def hunt(options, progress):
             progress.advance(task)
             if options.json:  # each time: a rival that crashes takes the process with it
                 Path(options.json).write_text(json.dumps(results, indent=1))
+    if not results["hunted"]:
+        raise SystemExit("no problem was drawn that fits into memory, and that --only has")
     return results
 
 
@@ -68,11 +70,13 @@ def _chosen(options):
     if options.problem:
         yield from map(spec.parse, options.problem)
         return
-    drawn = random_problems.problems(options.seed, options.threads)
+    deadline = time.monotonic() + options.seconds
+    drawn = itertools.takewhile(
+        lambda _: time.monotonic() < deadline, random_problems.problems(options.seed, options.threads)
+    )
     if options.only:
         drawn = (each for each in drawn if any(matches(each.name, pattern) for pattern in options.only))
-    deadline = time.monotonic() + options.seconds
-    yield from itertools.takewhile(lambda _: time.monotonic() < deadline, itertools.islice(drawn, options.count))
+    yield from itertools.islice(drawn, options.count)
 
 
 def _measure(each, contenders, rounds):
