@@ -8,7 +8,7 @@ from benchmarks.spec import SLICED, Spec
 ELEMENTS = (1e3, 5e7)
 CLASSES = (2, 1e6)
 MOST_OFFSET = 15
-MOST_PADDING = 64
+MOST_PADDING = 64  # elements after a line, and at most as many as it has
 # How often each: what people have most often.
 KINDS = {
     "last axis": 4, "first axis": 2, "middle axis": 2, "fortran": 2, "channels-last": 2, "heads": 1, "padded": 2,
@@ -32,7 +32,7 @@ def draw(rng, threads):
     n = _log_uniform(rng, CLASSES[0], min(CLASSES[1], elements))
     extents, axis = _shape(rng, kind, n, max(1, elements // n))
     layout = "" if kind.endswith(" axis") else kind
-    padding = 1 + int(rng.random() * MOST_PADDING) if layout == "padded" else 0
+    padding = 1 + int(rng.random() * min(MOST_PADDING, extents[-1])) if layout == "padded" else 0
     offset = 1 + int(rng.random() * MOST_OFFSET) if rng.random() < 0.25 else 0
     return Spec(dtype, form, extents, axis, layout, padding, offset, threads if rng.random() < 2 / 3 else 1)
 
