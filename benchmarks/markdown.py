@@ -43,8 +43,9 @@ def words(cells):
 def _behind(cells):
     ratios = [(cell, ratio) for cell in cells if (ratio := best_library_ratio(cell)) is not None]
     slower = [f"{cell['shape']} ({FORM_NAMES[cell['form']]}, {ratio:.2f})" for cell, ratio in ratios if ratio < 1]
-    where = f"in {len(slower)} of {len(ratios)} cells: {', '.join(slower)}" if slower else "nowhere"
-    return f"Behind a library {where}."
+    if not slower:
+        return f"Behind a library in none of {len(ratios)} cells."
+    return f"Behind a library in {len(slower)} of {len(ratios)} cells: {', '.join(slower)}."
 
 
 def _beside_numba(cells):
