@@ -4,7 +4,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from benchmarks.cases import FORMS
-from benchmarks.figures import bus_fraction, bus_times
+from benchmarks.figures import SMALLEST_ON_SCALE, bus_fraction, bus_times
 from benchmarks.goals import GOALS
 from benchmarks.report import FORM_NAMES
 
@@ -104,6 +104,7 @@ def _dots(ax, y, cell):
     for rival, fraction in best.items():
         colour, mark = RIVALS[rival]
         ax.scatter(fraction, y, 20, colour, mark, linewidths=0, zorder=3, label=rival)
-    if off := [rival for rival, fraction in best.items() if fraction <= LEAST]:
+    off = [rival for rival, fraction in best.items() if fraction <= LEAST]
+    if off and cell["bytes"] >= SMALLEST_ON_SCALE:
         ax.text(LEAST * 1.15, y, f"{' and '.join(off)}: no fast path", color="#666666", fontsize=6, va="center")
     ax.scatter(own, y, 46, FASTLSM_COLOUR, "o", zorder=4, label="fastlsm")

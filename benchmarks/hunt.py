@@ -22,7 +22,7 @@ from benchmarks.duel import MEASUREMENT
 from benchmarks.figures import FASTLSM
 from benchmarks.hunt_figures import suspects
 from benchmarks.problem import Problem
-from benchmarks.race import PAUSE, estimate, race, timed
+from benchmarks.race import PAUSE, estimate, race, slow_ones, timed
 from benchmarks.rivals import fastlsm_itself
 
 LEFT_OUT = {
@@ -31,7 +31,7 @@ LEFT_OUT = {
 }
 SECONDS = 2.5  # of a problem's rounds
 LOOKS = 2  # races, at most
-SLOW = 2.5  # times the fastest in the first call: what cannot be the best library stays out of the race
+SLOW = 2.5  # times the fastest in the first calls: what cannot be the best library stays out of the race
 MEMORY = 0.5  # of what is available
 COPIES = 12  # of a problem's own bytes, at most, that its neighbours, its float64 and the libraries take
 
@@ -90,7 +90,8 @@ def _measure(each, contenders, rounds):
     calls = {name: contender.call for name, contender in prepared.items()}
     best = {name: estimate(call, timed(call)) for name, call in calls.items()}
     fastest = min(best[name] for name in (FASTLSM, *libraries))
-    racing = [name for name in calls if name not in libraries or best[name] < SLOW * fastest]
+    slow = slow_ones({name: calls[name] for name in libraries}, best, SLOW * fastest)
+    racing = [name for name in calls if name not in slow]
     measured = {
         "name": each.name,
         "dtype": each.dtype,

@@ -3,7 +3,7 @@
 from benchmarks import bus, machine, memory, reference
 from benchmarks.figures import FASTLSM
 from benchmarks.problem import Problem
-from benchmarks.race import estimate, median, paired_ratio, race, timed
+from benchmarks.race import estimate, median, paired_ratio, race, slow_ones, timed
 from benchmarks.rivals import NotApplicable, Unsupported
 from benchmarks.rivals.fastlsm_itself import CONTENDERS as ITSELF
 
@@ -22,7 +22,7 @@ def measure(cell, rivals, options, evict=None):
         estimates[name], extra[name] = _first_measurement(contender, options.memory and name not in BUSES)
     calls = {name: contender.call for name, contender in prepared.items()}
     fastest = min(seconds for name, seconds in estimates.items() if name not in BUSES)
-    slow = {name for name, seconds in estimates.items() if seconds > SLOW * fastest}
+    slow = slow_ones(calls, estimates, SLOW * fastest)
     watch = machine.Watch()
     times = race(calls, estimates, options.rounds, QUICK_SECONDS if options.quick else SECONDS, slow, evict)
     return {

@@ -29,6 +29,14 @@ def estimate(call, first):
     return first if first > MEASUREMENT else timed(call, max(1, int(MEASUREMENT / first)))
 
 
+def slow_ones(calls, estimates, limit):
+    """The names that take longer than `limit` seconds, twice: one call may have been disturbed."""
+    for name, call in calls.items():
+        if estimates[name] > limit:
+            estimates[name] = min(estimates[name], timed(call))
+    return {name for name in calls if estimates[name] > limit}
+
+
 def in_rounds(rounds, seconds):
     """The rounds' numbers, with no garbage collected; once `seconds` have gone by, the fewest rounds have to do."""
     deadline = time.monotonic() + seconds
