@@ -1,5 +1,5 @@
 # `make build` once, in a virtual environment; then any of the others.
-.PHONY: build test parallel emulate sanitize fuzz lint bench compare example clean
+.PHONY: build test parallel emulate sanitize fuzz lint docs bench compare example clean
 
 build:  ## compile the kernels in place; again after a change to a .pyx, .pxd, .hpp or .h
 	pip install --editable '.[test,lint,bench,examples]'
@@ -34,6 +34,10 @@ lint:
 	clang-format --dry-run -Werror fastlsm/include/*.h* fastlsm/include/vectors/*.hpp
 	python -m mypy.stubtest fastlsm --ignore-missing-stub
 
+docs:  ## the pages, in docs/_build/html, and all their examples; `pip install -e '.[docs,neighbours]'` first
+	pytest tests/test_docs.py tests/test_with_neighbours.py
+	sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs docs/_build/html
+
 bench:  ## long (66 of 264 cells took 12 minutes) beside all rivals (`pip install '.[rivals]'`); `python -m benchmarks --quick` takes two minutes
 	python -m benchmarks --json benchmark.json --picture benchmark.png
 
@@ -44,5 +48,5 @@ example:
 	python examples/digits.py
 
 clean:
-	rm -rf build dist *.egg-info fastlsm/*.so .pytest_cache .hypothesis .mypy_cache .ruff_cache digits.png benchmark.json benchmark.png fuzz-input
+	rm -rf build dist docs/_build *.egg-info fastlsm/*.so .pytest_cache .hypothesis .mypy_cache .ruff_cache digits.png benchmark.json benchmark.png fuzz-input
 	find . -name __pycache__ -prune -exec rm -rf {} +
