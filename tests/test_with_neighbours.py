@@ -46,6 +46,46 @@ def test_examples(page):
     recipe(page)
 
 
+def test_what_the_tables_say_of_scipy():
+    log_softmax = pytest.importorskip("scipy.special").log_softmax
+    with np.errstate(invalid="ignore"):
+        assert np.array_equal(log_softmax([0, np.inf]), [-np.inf, np.nan], equal_nan=True)
+    assert np.isnan(fastlsm.log_softmax([0, np.inf])).all()
+    assert log_softmax(np.array(3.0)) == log_softmax(np.array(3.0), axis=-1) == 0
+    assert log_softmax(np.arange(3)).dtype == fastlsm.log_softmax(np.arange(3)).dtype == np.float64
+    assert np.allclose(log_softmax(np.zeros((2, 2))), -np.log(4))
+    assert np.allclose(fastlsm.log_softmax(np.zeros((2, 2))), -np.log(2))
+
+
+def test_what_the_tables_say_of_torch():
+    torch = pytest.importorskip("torch")
+    for bad in (np.inf, np.nan):
+        assert torch.log_softmax(torch.tensor([0, bad, 0]), 0).isnan().all()
+        assert np.isnan(fastlsm.log_softmax([0, bad, 0])).all()
+    assert torch.log_softmax(torch.tensor(3.0), -1) == 0
+    with pytest.raises(NotImplementedError):
+        torch.log_softmax(torch.arange(3), 0)
+    with pytest.raises(TypeError):
+        torch.log_softmax(torch.zeros(2, 3), (0, 1))
+    with pytest.raises(TypeError, match="BFloat16"):
+        torch.zeros(2, dtype=torch.bfloat16).numpy()
+    with pytest.warns(UserWarning, match="[Ii]mplicit"):
+        torch.nn.functional.log_softmax(torch.zeros(2, 3))
+
+
+def test_what_the_tables_say_of_jax():
+    jax = pytest.importorskip("jax")
+    log_softmax = jax.nn.log_softmax
+    for bad in (np.inf, np.nan):
+        assert np.isnan(log_softmax(jax.numpy.array([0, bad, 0]))).all()
+    assert log_softmax(jax.numpy.arange(3)).dtype == np.float32
+    for axis in ((0, 1), None):
+        assert np.allclose(log_softmax(jax.numpy.zeros((2, 2)), axis), -np.log(4))
+    array = np.asarray(jax.numpy.zeros(3))
+    assert not array.flags.writeable
+    assert np.allclose(fastlsm.log_softmax(array), -np.log(3))
+
+
 @pytest.mark.parametrize("axis", [0, -1])
 def test_autograd(src, diff_dst, axis):
     log_softmax = recipe("autograd")["log_softmax"]
