@@ -1,10 +1,6 @@
 """The public functions: they bring what they are given to the form that the kernels take."""
 
-import operator
-import reprlib
-
-import numpy as np
-
+from fastlsm._arguments import array_of, axes_of, check_out, dtype_of, operands_of, plain_view
 from fastlsm._runtime import kernels
 from fastlsm._threads import checked_num_threads, threads_for
 
@@ -14,18 +10,23 @@ _BACKWARD_DST = kernels.FORMS["BACKWARD_DST"]
 
 
 def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
-    r"""Logarithm of the softmax along an axis.
+    """Logarithm of the softmax along an axis, or along several.
 
-    .. math:: dst = src - \max(src) - \log \sum \exp(src - \max(src))
+    As a formula::
+
+        dst = src - max(src) - log(sum(exp(src - max(src))))
 
     Parameters
     ----------
     src : array_like
         The logits: float32, bfloat16 (ml_dtypes'), float16 or float64, of any shape, strides and memory
         order, without a copy. Integers, bools and lists of Python's numbers are taken as float64; these are copied,
-        as byte-swapped and unaligned arrays are.
-    axis : int, default -1
-        The axis along which the exponentials sum to one, in [-ndim, ndim).
+        as byte-swapped and unaligned arrays are. A masked array is taken if nothing in it is masked.
+    axis : int, tuple of ints or None, default -1
+        The axis along which the exponentials sum to one, in [-ndim, ndim). With several axes they do along all of
+        these together, with None along all that there are, also of a 0-d array. With an empty tuple each element is
+        a row of its own. Several axes cost a copy of each array, `out` too, in which they are not one axis in memory,
+        as neighbouring axes of an array in C order are.
     out : ndarray, optional
         Where the result goes: of `src`'s shape and any of the four dtypes. It may be `src`. If it overlaps `src`
         otherwise, or is byte-swapped or unaligned, the result goes through a temporary array.
@@ -42,12 +43,12 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
     Raises
     ------
     TypeError
-        If `src` is None, a masked array or of another dtype; if `axis` or `num_threads` is not an integer; if
-        `out` is not an array, or `out` or `dtype` of another dtype.
+        If `src` is None, has masked elements or another dtype; if `axis` is neither an integer, nor several, nor
+        None; if `num_threads` is not an integer; if `out` is not an array, or `out` or `dtype` of another dtype.
     ValueError
-        If `out` is read-only or has another shape, or `num_threads` is below 1.
+        If `out` is read-only or has another shape, if `axis` names an axis twice, or if `num_threads` is below 1.
     numpy.exceptions.AxisError
-        If `axis` is out of bounds, as any axis is for a 0-d `src`.
+        If `axis` is out of bounds, as any integer is for a 0-d `src`.
     KeyboardInterrupt
         Or what else a signal's handler raises during a long call; `out` is then partly written.
 
@@ -81,7 +82,7 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
     array([[-0.69314718, -0.69314718],
            [ 0.        ,        -inf]])
     """
-    dtype = None if dtype is None else np.dtype(dtype)
+    dtype = None if dtype is None else dtype_of(dtype)
     result = kernels.run(_LOG_SOFTMAX, src, src, axis, out, dtype, num_threads, threads_for)
     if result is not None:
         return result
@@ -89,27 +90,25 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
 
 
 def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dtype=None, num_threads=None):
-    r"""Gradient of `log_softmax` with respect to its argument.
+    """Gradient of `log_softmax` with respect to its argument.
 
-    From the forward's result `dst`, the fast form:
+    As formulas::
 
-    .. math:: diff\_src = diff\_dst - \exp(dst) \sum diff\_dst
-
-    From the forward's argument `src`, which is normalised here:
-
-    .. math:: diff\_src = diff\_dst - \mathrm{softmax}(src) \sum diff\_dst
+        diff_src = diff_dst - exp(dst) * sum(diff_dst)        from the forward's result, the fast form
+        diff_src = diff_dst - softmax(src) * sum(diff_dst)    from its argument, which is normalised here
 
     Parameters
     ----------
     diff_dst : array_like
         The gradient with respect to the forward's result: float32, bfloat16 (ml_dtypes'), float16 or float64,
-        of any shape, strides and memory order, without a copy. Integers, bools and lists of Python's numbers are
-        taken as float64; these are copied, as byte-swapped and unaligned arrays are.
+        of any shape, strides and memory order, without a copy. Integers, bools and lists of Python's numbers take
+        `np.result_type` of theirs and the other operand's, which is float64 if that is none of floats, too; these
+        are copied, as byte-swapped and unaligned arrays are. A masked array is taken if nothing in it is masked.
     src : array_like, optional
         What `log_softmax` was given, of `diff_dst`'s shape. Its result does as well: normalising twice
         changes no more than the last bits.
-    axis : int, default -1
-        The forward's axis, in [-ndim, ndim).
+    axis : int, tuple of ints or None, default -1
+        The forward's axis or axes, as there.
     dst : array_like, optional
         What `log_softmax` returned, of `diff_dst`'s shape. exp(dst) is taken as it is, normalised or not.
         Exactly one of `src` and `dst` is given.
@@ -130,14 +129,14 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
     Raises
     ------
     TypeError
-        If both or neither of `src` and `dst` are given; if an operand is None, a masked array or of another
-        dtype; if `axis` or `num_threads` is not an integer; if `out` is not an array, or `out` or
-        `dtype` of another dtype.
+        If both or neither of `src` and `dst` are given; if an operand is None, has masked elements or another
+        dtype; if `axis` is neither an integer, nor several, nor None; if `num_threads` is not an integer; if `out` is
+        not an array, or `out` or `dtype` of another dtype.
     ValueError
-        If the operands' shapes differ (nothing is broadcast), if `out` is read-only or has another shape, or if
-        `num_threads` is below 1.
+        If the operands' shapes differ (nothing is broadcast), if `out` is read-only or has another shape, if `axis`
+        names an axis twice, or if `num_threads` is below 1.
     numpy.exceptions.AxisError
-        If `axis` is out of bounds, as any axis is for 0-d operands.
+        If `axis` is out of bounds, as any integer is for 0-d operands.
     KeyboardInterrupt
         Or what else a signal's handler raises during a long call; `out` is then partly written.
 
@@ -187,15 +186,29 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
     >>> dst = fastlsm.log_softmax(src)
     >>> fastlsm.log_softmax_backward(diff_dst, dst=dst)
     array([[ 0.09003057,  0.24472847, -0.33475904]])
+
+    The cross-entropy of labels, as a mean over rows. Its gradient with respect to `dst` is -1 / rows at each row's
+    label, and 0 elsewhere:
+
+    >>> src = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
+    >>> labels = np.array([2, 0])[:, np.newaxis]
+    >>> dst = fastlsm.log_softmax(src)
+    >>> float(-np.take_along_axis(dst, labels, axis=-1).mean())
+    0.7531091265562458
+    >>> diff_dst = np.zeros_like(dst)
+    >>> np.put_along_axis(diff_dst, labels, -1 / len(labels), axis=-1)
+    >>> fastlsm.log_softmax_backward(diff_dst, dst=dst)
+    array([[ 0.04501529,  0.12236424, -0.16737952],
+           [-0.33333333,  0.16666667,  0.16666667]])
     """
     if (src is None) == (dst is None):
-        hint = "; is src the axis? beside 'dst' that has to be given by name" if isinstance(src, int) else ""
+        hint = "; is src the axis? beside 'dst' that has to be given by name" if isinstance(src, (int, tuple)) else ""
         raise TypeError(
             "log_softmax_backward() takes exactly one of 'src' (what log_softmax was given) and 'dst' (what it "
             f"returned); {'neither' if src is None else 'both'} given{hint}"
         )
     form, name, second = (_BACKWARD_SRC, "src", src) if dst is None else (_BACKWARD_DST, "dst", dst)
-    dtype = None if dtype is None else np.dtype(dtype)
+    dtype = None if dtype is None else dtype_of(dtype)
     result = kernels.run(form, diff_dst, second, axis, out, dtype, num_threads, threads_for)
     if result is not None:
         return result
@@ -206,54 +219,26 @@ def _convert_and_run(form, named, axis, out, dtype, num_threads):
     """A call that `kernels.run` declines as it is: brought to normal form, which it takes; `named` are the operands."""
     # The arguments' own code (__array__, __index__) may change any array, so it runs first. After that, views that are
     # nobody else's, of memory that stays, are what is checked and computed on.
-    arrays = [_array(x, name) for name, x in named.items()]
-    axis = _index(axis)
+    arrays = {name: array_of(x, name) for name, x in named.items()}
+    axis = axes_of(axis)
     num_threads = checked_num_threads(num_threads)
     if out is not None:
-        _check_type(out)
-    _held = [kernels.hold(a) for a in (*arrays, out)]
-    operands = [_operand(a, name) for name, a in zip(named, arrays, strict=True)]
-    view = None if out is None else _plain_view(out)
+        check_out(out)
+    _held = [kernels.hold(a) for a in (*arrays.values(), out)]
+    views = {name: plain_view(a) for name, a in arrays.items()}
+    _refuse_labels(views)
+    operands = operands_of(views)
+    view = None if out is None else plain_view(out)
     result = kernels.run(form, operands[0], operands[-1], axis, view, dtype, num_threads, threads_for)
     return result if out is None else out
 
 
-def _array(x, name):
-    """`x` or what it makes of itself, an array of any kind but masked."""
-    if x is None:
-        raise TypeError(f"{name} must be an array; got None")
-    array = np.asanyarray(x)
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be an array without a mask; got {type(x).__name__}")
-    return array
-
-
-def _plain_view(array):
-    """The same memory without a subclass's ways, and with a shape that stays when the array is given another."""
-    return np.ndarray.view(array, np.ndarray)
-
-
-def _operand(array, name):
-    """What the kernels can read; copied only if converted, byte-swapped or unaligned."""
-    x = _plain_view(array)
-    if x.dtype.kind in "biu":
-        return x.astype(np.float64)
-    if kernels.is_normal(x):
-        return x
-    kernels.native_code(x.dtype, name)
-    return np.array(x, x.dtype.newbyteorder("="), order="K")
-
-
-def _index(axis):
-    if isinstance(axis, (bool, np.bool_)):
-        raise TypeError(f"axis must be an integer; got {axis!r}")
-    try:
-        return operator.index(axis)
-    except TypeError:
-        raise TypeError(f"axis must be an integer; got {reprlib.repr(axis)}") from None
-
-
-def _check_type(out):
-    # Not isinstance, which believes what an object says of its class.
-    if not issubclass(type(out), np.ndarray) or issubclass(type(out), np.ma.MaskedArray):
-        raise TypeError(f"return arrays must be of ArrayType, without a mask; got {type(out).__name__}")
+def _refuse_labels(operands):
+    """Integers where the gradient should be, of one axis less than the other operand."""
+    names = list(operands)
+    first, last = operands[names[0]], operands[names[-1]]
+    if first.dtype.kind in "iu" and first.ndim == last.ndim - 1:
+        raise ValueError(
+            f"diff_dst and {names[-1]} must have the same shape; got {first.shape} and {last.shape}. If diff_dst "
+            "holds labels: it must be the loss's gradient, which help(fastlsm.log_softmax_backward) makes from labels"
+        )

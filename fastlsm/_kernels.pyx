@@ -13,12 +13,13 @@ real.hpp.
 """
 from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.long cimport PyLong_AsLongAndOverflow
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
+from fastlsm.kernels.axes cimport AxisSet, find_axes, is_plain_axis
 from fastlsm.kernels.columns cimport walk_columns
 from fastlsm.kernels.layout cimport (
-    are_far_apart, have_same_places, have_same_shape, is_aligned, lay_out, may_overlap_itself, order_of_result,
+    are_far_apart, are_one_axis, have_same_places, have_same_shape, is_aligned, lay_out, may_overlap_itself,
+    order_of_result,
 )
 from fastlsm.kernels.loops cimport CACHE_LINE, next_line
 from fastlsm.kernels.plan cimport Plan, Walk, arrange, plan_for
@@ -87,11 +88,11 @@ cdef object native(dtype):
     return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
-cpdef int native_code(dtype, name) except -1:
-    """The DType of a dtype in any byte order. If there is none, a TypeError names the argument."""
+cpdef int native_code(dtype, is_of) except -1:
+    """The DType of a dtype in any byte order. If there is none, a TypeError begins with `is_of` ("src has dtype")."""
     cdef int code = code_of(native(dtype))
     if code < 0:
-        raise TypeError(f"{name} has dtype {dtype}; supported are float32, bfloat16, float16 and float64")
+        raise TypeError(f"{is_of} {dtype}; supported are float32, bfloat16, float16 and float64")
     return code
 
 
@@ -259,12 +260,30 @@ cdef bint leaves_unread(const Py_buffer* buffers, const Operand* op, int i, arra
     )
 
 
+cdef run_on_copies(Form form, first, second, AxisSet along, out, num_threads, threads_for):
+    """`run` along axes that are not one axis in memory: in copies they are, and `out` gets their result."""
+    cdef int ndim = first.ndim, d
+    order = [d for d in range(ndim) if not along >> d & 1]
+    rows = (*[first.shape[d] for d in order], -1)
+    order += [d for d in range(ndim) if along >> d & 1]
+    turned = out.transpose(order)
+    arrays = [first] if second is first else [first, second]
+    as_rows = [array.transpose(order).reshape(rows) for array in arrays]        # copies, where there is no such view
+    dtype, result = native(out.dtype), None
+    for array, copy in zip(arrays, as_rows):
+        if copy.dtype == dtype and not numpy.may_share_memory(array, copy):
+            result = copy
+    result = run(form, as_rows[0], as_rows[len(as_rows) - 1], -1, result, dtype, num_threads, threads_for)
+    numpy.copyto(turned, result.reshape(turned.shape))
+
+
 def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
     """Do a whole call if its arguments are in normal form; else do nothing and return None.
 
     `first` is diff_dst, and `second` src or dst; both are src with Form.LOG_SOFTMAX. In normal form an operand is as
-    `is_normal` says, `out` None or an ndarray and no subclass, `dtype` None or a numpy.dtype, `axis` an int, and
-    `num_threads` None or an int of at least 1. All else that can be wrong with a call is refused here.
+    `is_normal` says, `out` None or an ndarray and no subclass, `dtype` None or a numpy.dtype, `axis` an int, a tuple of
+    ints or None, and `num_threads` None or an int of at least 1. All else that can be wrong with a call is refused
+    here.
 
     `threads_for` says on how many threads a number of elements is computed, `num_threads` at most.
     """
@@ -272,11 +291,11 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
     cdef Py_buffer buffers[3]
     cdef DType code
     cdef bint brief
-    cdef int held = 0, overflow, ndim, threads = 1, d
-    cdef long along
+    cdef int held = 0, threads = 1, d
+    cdef AxisSet along
     cdef Py_ssize_t count
     # From here on no method of an argument runs. An axis or num_threads of another type could run code.
-    if type(axis) is not int or not (out is None or type(out) is ndarray):
+    if not is_plain_axis(axis) or not (out is None or type(out) is ndarray):
         return None
     if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
         return None
@@ -309,12 +328,7 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
         if not have_same_shape(&buffers[0], &buffers[1]):
             names = "diff_dst and src" if form == Form.BACKWARD_SRC else "diff_dst and dst"
             raise ValueError(f"{names} must have the same shape; got {first.shape} and {second.shape}")
-        ndim = buffers[0].ndim
-        along = PyLong_AsLongAndOverflow(axis, &overflow)
-        if overflow or not -ndim <= along < ndim:
-            raise numpy.exceptions.AxisError(axis, ndim)
-        if along < 0:
-            along += ndim
+        find_axes(&along, axis, buffers[0].ndim)
         if dtype is None:
             # As np.result_type has it, which has no answer for bfloat16 with float16.
             if p.diff_dst.dtype == p.src.dtype:
@@ -326,22 +340,23 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
         elif dtype is known:
             code = p.diff_dst.dtype
         else:
-            code, dtype = <DType> native_code(dtype, "the result"), native(dtype)
+            code, dtype = <DType> native_code(dtype, "dtype is"), native(dtype)
 
         result, view = out, None
         if out is None:
             result = new_result(buffers, first, second, dtype)
         else:
             dtype = out.dtype
-            code = p.diff_dst.dtype if dtype is known else <DType> native_code(dtype, "out")
+            code = p.diff_dst.dtype if dtype is known else <DType> native_code(dtype, "out has dtype")
             PyObject_GetBuffer(out, &buffers[2], PyBUF_STRIDES)
             held = 3
             if not have_same_shape(&buffers[2], &buffers[0]):
                 raise ValueError(
-                    f"non-broadcastable output operand with shape {out.shape} doesn't match the shape {first.shape}")
+                    f"out: non-broadcastable output operand with shape {out.shape} doesn't match the shape "
+                    f"{first.shape}")
             # A buffer also calls an array read-only of which NumPy only warns that it shares memory.
             if buffers[2].readonly and not out.flags.writeable:
-                raise ValueError("output array is read-only")
+                raise ValueError("out: output array is read-only")
             if count > 0 and not (
                 (dtype is known or dtype.isnative)
                 and is_aligned(&buffers[2])
@@ -358,9 +373,12 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
         if held == 2:
             PyObject_GetBuffer(result, &buffers[2], PyBUF_STRIDES)
             held = 3
+        if not are_one_axis(buffers, along):
+            run_on_copies(form, first, second, along, result if view is None else view, num_threads, threads_for)
+            return result if view is None else out
         set_operand(&p.out, &buffers[2], code)
         p.form = form
-        lay_out(&p, buffers, <int> along)
+        lay_out(&p, buffers, along)
         if not brief and (num_threads is not None or count >= 2 * ELEMENTS_PER_THREAD):     # else it could only be 1
             threads = threads_for(count, num_threads)
         walk(&p, threads)
@@ -372,22 +390,28 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
             PyBuffer_Release(&buffers[d])
 
 
-def layout(diff_dst, src, out, int axis):
+def layout(diff_dst, src, out, axis):
     """How `run` goes along three arrays of one shape, without a 0 in it: extents, strides, loops.
+
+    `axis` is what `run` takes, or None is returned where several axes are not one in memory.
 
     Extents and strides are those of the axes (outer, n, inner), the strides for each array. A loop is a further axis:
     its extent, and its strides in each array. tests/test_layouts.py has examples.
     """
     cdef Problem p
     cdef Py_buffer buffers[3]
+    cdef AxisSet along
     cdef int held = 0, d
     try:
         for array in (diff_dst, src, out):
             PyObject_GetBuffer(array, &buffers[held], PyBUF_STRIDES)
             held += 1
-            if not (have_same_shape(&buffers[held - 1], &buffers[0]) and 0 <= axis < buffers[0].ndim):
-                raise ValueError("the arrays need one shape that has this axis")
-        lay_out(&p, buffers, axis)
+            if not have_same_shape(&buffers[held - 1], &buffers[0]):
+                raise ValueError("the arrays need one shape")
+        find_axes(&along, axis, buffers[0].ndim)
+        if not are_one_axis(buffers, along):
+            return None
+        lay_out(&p, buffers, along)
     finally:
         for d in range(held):
             PyBuffer_Release(&buffers[d])
@@ -406,6 +430,7 @@ def plan(Form form, diff_dst, src, out, int axis, int threads=1):
     cdef Plan plan
     cdef Operand* operands[3]
     cdef Py_buffer buffers[3]
+    cdef AxisSet along
     cdef int held = 0, d
     operands[:] = [&p.diff_dst, &p.src, &p.out]
     try:
@@ -413,10 +438,11 @@ def plan(Form form, diff_dst, src, out, int axis, int threads=1):
             if not take(operands[held], &buffers[held], array, None, DType.FLOAT32):
                 raise TypeError("the arrays must be in normal form")
             held += 1
-            if not (have_same_shape(&buffers[held - 1], &buffers[0]) and 0 <= axis < buffers[0].ndim):
-                raise ValueError("the arrays need one shape that has this axis")
+            if not have_same_shape(&buffers[held - 1], &buffers[0]):
+                raise ValueError("the arrays need one shape")
+        find_axes(&along, axis, buffers[0].ndim)
         p.form = form
-        lay_out(&p, buffers, axis)
+        lay_out(&p, buffers, along)
     finally:
         for d in range(held):
             PyBuffer_Release(&buffers[d])

@@ -55,5 +55,4 @@ def nothing_else(monkeypatch):
     def refuse(*args):
         raise AssertionError("this call went the general way")
 
-    monkeypatch.setattr(_api, "_operand", refuse)
     monkeypatch.setattr(_api, "_convert_and_run", refuse)

@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import reference
+from calls import FORMS, every_dtype, every_form
 from reference import BOUND, DTYPES
 
 import fastlsm
@@ -92,13 +93,12 @@ def test_other_dtypes_are_refused_by_name(x):
         (lambda: fastlsm.log_softmax_backward(good, x), "src"),
         (lambda: fastlsm.log_softmax_backward(good, dst=x), "dst"),
         (lambda: fastlsm.log_softmax(good, out=x), "out"),
-        (lambda: fastlsm.log_softmax(good, dtype=x.dtype), "the result"),
+        (lambda: fastlsm.log_softmax(good, dtype=x.dtype), "dtype"),
     ):
         with pytest.raises(TypeError) as error:
             call()
-        assert str(error.value) == (
-            f"{argument} has dtype {name}; supported are float32, bfloat16, float16 and float64"
-        )
+        found = f"dtype is {name}" if argument == "dtype" else f"{argument} has dtype {name}"
+        assert str(error.value) == f"{found}; supported are float32, bfloat16, float16 and float64"
 
 
 def test_objects_and_nothing_are_refused():
@@ -111,30 +111,138 @@ def test_objects_and_nothing_are_refused():
         fastlsm.log_softmax_backward(None, [1.0])
     with pytest.raises(TypeError, match="not understood"):
         fastlsm.log_softmax([1.0], dtype="nonsense")
-    with pytest.raises(TypeError, match="the result has dtype int64"):
+    with pytest.raises(TypeError, match=r"^dtype is int64; supported are "):
         fastlsm.log_softmax([1.0], dtype=np.int64)
 
 
-def test_masked_arrays_are_refused():
+def test_masked_elements_are_refused():
     masked = np.ma.masked_array(np.zeros((2, 3)), mask=np.eye(2, 3))
     good = np.ones((2, 3))
-    for call in (
-        lambda: fastlsm.log_softmax(masked),
-        lambda: fastlsm.log_softmax_backward(masked, good),
-        lambda: fastlsm.log_softmax_backward(good, masked),
-        lambda: fastlsm.log_softmax_backward(good, dst=masked),
-        lambda: fastlsm.log_softmax(good, out=masked),
+    for call, name in (
+        (lambda: fastlsm.log_softmax(masked), "src"),
+        (lambda: fastlsm.log_softmax_backward(masked, good), "diff_dst"),
+        (lambda: fastlsm.log_softmax_backward(good, masked), "src"),
+        (lambda: fastlsm.log_softmax_backward(good, dst=masked), "dst"),
     ):
-        with pytest.raises(TypeError, match="without a mask; got MaskedArray"):
+        with pytest.raises(TypeError, match=rf"^{name} has masked elements; \.filled\(-np\.inf\) leaves them out"):
             call()
-    assert not masked.data.any()
 
     class Holder:
         def __array__(self, dtype=None, copy=None):
             return masked
 
-    with pytest.raises(TypeError, match="src must be an array without a mask; got Holder"):
+    with pytest.raises(TypeError, match=r"^src has masked elements"):
         fastlsm.log_softmax(Holder())
+    structured = np.ma.zeros((2, 3), dtype="f4,f4")
+    structured.mask = True
+    with pytest.raises(TypeError, match=r"^src has dtype "):
+        fastlsm.log_softmax(structured)
+
+
+@every_form
+@pytest.mark.parametrize("mask", [False, np.ma.nomask, np.zeros((2, 3), bool)], ids=["False", "nomask", "zeros"])
+def test_arrays_without_a_masked_element_are_taken(form, mask, rng):
+    g, x = rng.normal(size=(2, 2, 3))
+    result = FORMS[form](np.ma.array(g, mask=mask), np.ma.array(x, mask=mask))
+    assert type(result) is np.ndarray
+    assert np.array_equal(result, FORMS[form](g, x))
+
+
+def test_filled_leaves_masked_classes_out(rng):
+    """The way that the error names."""
+    x = np.ma.array(rng.normal(size=(2, 4)), mask=[[0, 1, 0, 0], [0, 0, 0, 1]])
+    result = fastlsm.log_softmax(x.filled(-np.inf))
+    for row, values in zip(result, x, strict=True):
+        assert np.allclose(row[~values.mask], fastlsm.log_softmax(values.compressed()))
+
+
+def test_a_masked_out_is_refused():
+    out = np.ma.zeros((2, 3))
+    with pytest.raises(TypeError, match=r"^out must be an array without a mask; got MaskedArray, whose \.data is one$"):
+        fastlsm.log_softmax(np.ones((2, 3)), out=out)
+    assert not out.data.any()
+    assert fastlsm.log_softmax(np.ones((2, 3)), out=out.data).all()
+
+
+INTEGERS = [np.dtype(code) for code in "?bBhHiIlLqQ"]
+
+
+@every_form
+@pytest.mark.parametrize("integer", INTEGERS, ids=str)
+@every_dtype
+def test_integers_beside_floats_are_promoted_as_numpy_does(form, integer, dtype, rng):
+    whole, x = rng.integers(0, 2, size=(4, 9)).astype(integer), rng.normal(size=(4, 9)).astype(dtype)
+    try:
+        common = np.result_type(integer, dtype)
+    except TypeError:  # NumPy has none for bfloat16 beside more than 8 bits
+        common = np.result_type(integer, np.float16)
+    for g, y in ((whole, x), (x, whole)):
+        promoted = [a.astype(common) if a is whole else a for a in (g, y)]
+        result = FORMS[form](g, y)
+        if form == "forward":
+            assert result.dtype == (np.float64 if y is whole else dtype)
+        else:
+            assert result.dtype == common
+            assert result.tobytes() == FORMS[form](*promoted).tobytes()
+
+
+def test_integers_alone_are_float64():
+    for integer in INTEGERS:
+        a = np.ones((2, 3), integer)
+        assert fastlsm.log_softmax_backward(a, a).dtype == np.float64
+        assert fastlsm.log_softmax_backward(a, [[1, 2, 3], [4, 5, 6]]).dtype == np.float64
+        assert fastlsm.log_softmax_backward(a, a, dtype=np.float32).dtype == np.float32
+
+
+def test_integers_beside_what_is_refused():
+    with pytest.raises(TypeError, match=r"^src has dtype complex64; "):
+        fastlsm.log_softmax_backward(np.ones((2, 3), int), np.ones((2, 3), np.complex64))
+
+
+@pytest.mark.parametrize("axis", [-1, 0, None])
+def test_labels_instead_of_the_gradient(axis):
+    src = np.zeros((4, 3), np.float32)
+    for labels in (np.array([0, 2, 1, 1]), [0, 2, 1, 1], np.zeros(4, np.uint8)):
+        for form, name in (("src", "src"), ("dst", "dst")):
+            with pytest.raises(ValueError, match=rf"^diff_dst and {name} must have the same shape.* holds labels"):
+                FORMS[form](labels, src, axis=axis)
+    for no_labels in (np.zeros(4), np.zeros(4, bool), np.zeros((4, 1), int)):
+        with pytest.raises(ValueError, match=r"^diff_dst and src must have the same shape; got \S+ \S* ?and \(4, 3\)$"):
+            fastlsm.log_softmax_backward(no_labels, src, axis)
+
+
+def test_errors_of_numpys_name_the_argument():
+    with pytest.raises(ValueError, match=r"^dst: setting an array element with a sequence"):
+        fastlsm.log_softmax_backward([1.0], dst=[[1.0], [1.0, 2.0]])
+    with pytest.raises(TypeError, match=r"^dtype: "):
+        fastlsm.log_softmax([1.0], dtype="nonsense")
+
+
+def test_a_tensor_of_bfloat16_is_told_the_view():
+    class Tensor:
+        """As PyTorch's, which is not installed everywhere."""
+
+        dtype = type("", (), {"__repr__": lambda self: "torch.bfloat16"})()
+
+        def __array__(self, dtype=None, copy=None):
+            raise TypeError("Got unsupported ScalarType BFloat16")
+
+    with pytest.raises(
+        TypeError, match=r"^src is a tensor of torch\.bfloat16.*: src\.detach\(\)\.view\(torch\.int16\)"
+    ):
+        fastlsm.log_softmax(Tensor())
+
+
+def test_a_tensor_of_bfloat16_by_the_view(rng):
+    torch = pytest.importorskip("torch")
+    x = rng.normal(size=(2, 3)).astype(ml_dtypes.bfloat16)
+    tensor = torch.tensor(x.astype(np.float32), requires_grad=True).to(torch.bfloat16)
+    with pytest.raises(TypeError) as error:
+        fastlsm.log_softmax(tensor)
+    way = str(error.value).rpartition(": ")[2]
+    assert np.array_equal(
+        fastlsm.log_softmax(eval(way, {"src": tensor, "torch": torch, "ml_dtypes": ml_dtypes})), fastlsm.log_softmax(x)
+    )
 
 
 def test_subclasses_give_plain_arrays(rng):

@@ -374,7 +374,7 @@ def lying(**properties):
             lying(flags=np.ones(SHAPE).flags),
             np.frombuffer(bytes(8 * 240)).reshape(SHAPE),
             ValueError,
-            "^output array is read-only$",
+            "^out: output array is read-only$",
         ),
     ],
     ids=["small", "turned", "dtype", "read-only"],
@@ -393,7 +393,7 @@ def test_out_only_says_that_it_is_an_array():
         __class__ = np.ndarray
         dtype, shape, flags = np.dtype(np.float64), SHAPE, np.ones(SHAPE).flags
 
-    with pytest.raises(TypeError, match="return arrays must be of ArrayType, without a mask; got Pretender"):
+    with pytest.raises(TypeError, match=r"^out must be a NumPy array; got Pretender"):
         fastlsm.log_softmax(np.ones(SHAPE), out=Pretender([[0.0] * 40] * 6))
 
 
@@ -414,7 +414,7 @@ def test_a_dtype_only_says_that_it_is_bfloat16(spec):
         lambda: fastlsm.log_softmax(np.ones(4), dtype=dtype),
         lambda: fastlsm.log_softmax(np.ones(4), out=x),
     ):
-        with pytest.raises(TypeError, match=r"has dtype .*; supported are float32"):
+        with pytest.raises(TypeError, match=r"dtype .*; supported are float32"):
             call()
 
 
@@ -451,7 +451,7 @@ class NoArray:
 
 
 def test_an_index_that_is_none():
-    with pytest.raises(TypeError, match="axis must be an integer; got "):
+    with pytest.raises(TypeError, match="axis must be an integer, a tuple of integers or None; got "):
         fastlsm.log_softmax(np.ones(SHAPE), NoIndex())
     with pytest.raises(TypeError, match="num_threads must be an integer or None, got "):
         fastlsm.log_softmax(np.ones(SHAPE), num_threads=NoIndex())

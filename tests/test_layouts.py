@@ -6,25 +6,10 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import BOUND, BOUND_OF_SRC_FORM, DTYPES
+from views import views
 
 import fastlsm
 from fastlsm import _runtime
-
-STEPS = [1, 1, 2, 3, -1, -2, 0]
-
-
-@st.composite
-def views(draw, shape, dtype, seed):
-    """An array of the shape: a permuted, stepped, reversed, broadcast or offset view of something larger."""
-    order = draw(st.permutations(range(len(shape))))
-    steps = [draw(st.sampled_from(STEPS)) for _ in shape]
-    offset = draw(st.integers(0, 2))
-    inner = [shape[d] for d in order]
-    base_shape = [shape[d] * abs(steps[d]) + offset if steps[d] else 1 for d in order]
-    base = np.random.default_rng(seed).normal(size=base_shape).astype(dtype)
-    cut = tuple(slice(offset if steps[d] else 0, None, abs(steps[d]) or 1) for d in order)
-    view = base[cut][tuple(slice(None, None, -1 if steps[d] < 0 else 1) for d in order)]
-    return np.broadcast_to(view, inner).transpose(np.argsort(order))
 
 
 @st.composite
@@ -285,42 +270,6 @@ def test_read_only_operands():
     g[0, 0] = 4
     g.flags.writeable = x.flags.writeable = False
     assert np.allclose(fastlsm.log_softmax_backward(g, x), reference.backward_src(g, x).astype(float))
-
-
-@pytest.mark.parametrize("axis", [1, np.int8(1), np.uint64(1), np.array(1)], ids=repr)
-def test_any_integer_is_an_axis(axis, rng):
-    x = rng.normal(size=(3, 4))
-    assert np.array_equal(fastlsm.log_softmax(x, axis), fastlsm.log_softmax(x, -1))
-
-
-def test_any_index_object_is_an_axis(rng):
-    class Axis:
-        def __index__(self):
-            return 0
-
-    x = rng.normal(size=(3, 4))
-    assert np.array_equal(fastlsm.log_softmax(x, Axis()), fastlsm.log_softmax(x, 0))
-
-
-@pytest.mark.parametrize("axis", [-3, 2, 100, 10**30], ids=repr)
-def test_an_axis_out_of_bounds(axis):
-    with pytest.raises(np.exceptions.AxisError, match=f"^axis {axis} is out of bounds for array of dimension 2$"):
-        fastlsm.log_softmax(np.zeros((2, 3)), axis)
-    with pytest.raises(np.exceptions.AxisError, match=f"^axis {axis} is out of bounds for array of dimension 2$"):
-        fastlsm.log_softmax_backward(np.zeros((2, 3)), np.zeros((2, 3)), axis)
-
-
-def test_0d_operands_have_no_axis():
-    with pytest.raises(np.exceptions.AxisError, match=r"^axis -1 is out of bounds for array of dimension 0$"):
-        fastlsm.log_softmax(1.0)
-    with pytest.raises(np.exceptions.AxisError, match=r"^axis 0 is out of bounds for array of dimension 0$"):
-        fastlsm.log_softmax_backward(np.float32(1), np.float32(1), 0)
-
-
-@pytest.mark.parametrize("axis", [None, 1.0, "1", True, np.True_, (0,), np.array([0]), 1j], ids=repr)
-def test_what_is_no_axis(axis):
-    with pytest.raises(TypeError, match="axis must be an integer; got "):
-        fastlsm.log_softmax(np.zeros((2, 3)), axis)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 2), (2, 1), (1, 3), (2, 3, 1)], ids=repr)

@@ -150,15 +150,19 @@ def read_only(shape):
 @pytest.mark.parametrize(
     ("out", "error", "message"),
     [
-        (read_only((6, 100)), ValueError, "^output array is read-only$"),
-        (np.full((6, 99), 7.0), ValueError, r"output operand with shape \(6, 99\) doesn't match the shape \(6, 100\)"),
+        (read_only((6, 100)), ValueError, "^out: output array is read-only$"),
+        (
+            np.full((6, 99), 7.0),
+            ValueError,
+            r"^out: non-broadcastable output operand with shape \(6, 99\) doesn't match the shape \(6, 100\)",
+        ),
         (np.full((100, 6), 7.0), ValueError, r"shape \(100, 6\) doesn't match the shape \(6, 100\)"),
         (np.full((1, 6, 100), 7.0), ValueError, r"shape \(1, 6, 100\) doesn't match"),
         (np.full((6, 100), 7, np.int32), TypeError, "out has dtype int32; supported are"),
         (np.full((6, 100), 7, np.complex128), TypeError, "out has dtype complex128; supported are"),
-        ([[7.0] * 100] * 6, TypeError, "return arrays must be of ArrayType, without a mask; got list"),
-        (7.0, TypeError, "return arrays must be of ArrayType, without a mask; got float"),
-        ((np.full((6, 100), 7.0),), TypeError, "return arrays must be of ArrayType, without a mask; got tuple"),
+        ([[7.0] * 100] * 6, TypeError, "^out must be a NumPy array; got list"),
+        (7.0, TypeError, "^out must be a NumPy array; got float"),
+        ((np.full((6, 100), 7.0),), TypeError, "^out must be a NumPy array; got tuple"),
     ],
     ids=lambda v: None,
 )
@@ -180,7 +184,7 @@ REFUSED = {
     "shape": ({}, {"x": np.zeros((6, 99), np.float32)}),
     "operand dtype": ({}, {"x": np.zeros((6, 100), complex)}),
     "ragged list": ({}, {"x": [[1.0], [1.0, 2.0]]}),
-    "masked": ({}, {"x": np.ma.zeros((6, 100))}),
+    "masked": ({}, {"x": np.ma.array(np.zeros((6, 100)), mask=True)}),
 }
 
 

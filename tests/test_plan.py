@@ -98,7 +98,8 @@ def test_arrays_that_are_no_problem_are_refused():
     a = np.empty((3, 4), np.float32)
     with pytest.raises(TypeError, match="normal form"):
         plan("LOG_SOFTMAX", np.empty((3, 4), np.int8), 1)
-    for other, axis in ((np.empty((4, 3), np.float32), 1), (a, 2), (a, -1)):
-        with pytest.raises(ValueError, match="one shape that has this axis"):
-            plan("LOG_SOFTMAX", a, axis, src=other)
+    with pytest.raises(ValueError, match="one shape"):
+        plan("LOG_SOFTMAX", a, 1, src=np.empty((4, 3), np.float32))
+    with pytest.raises(np.exceptions.AxisError):
+        plan("LOG_SOFTMAX", a, 2)
     assert fastlsm.log_softmax(np.zeros((3, 4), np.float32)).shape == a.shape  # nothing is held

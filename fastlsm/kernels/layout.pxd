@@ -4,6 +4,7 @@
 
 from cpython.buffer cimport Py_buffer
 
+from fastlsm.kernels.axes cimport AxisSet
 from fastlsm.kernels.problem cimport MAX_DIMENSIONS, Operand, Problem
 
 
@@ -167,22 +168,49 @@ cdef inline bint is_one_axis(const Py_buffer* arrays, int outside, int d) noexce
     return True
 
 
-cdef inline void lay_out(Problem* p, const Py_buffer* arrays, int axis) noexcept nogil:
+cdef inline bint is_outside_rows(const Py_buffer* arrays, int d, Operand** operands, Py_ssize_t n) noexcept nogil:
+    """Whether a step along axis d is, in each array, as long as a row of n elements."""
+    cdef int k
+    for k in range(3):
+        if arrays[k].strides[d] != operands[k].n * n:
+            return False
+    return True
+
+
+cdef inline bint are_one_axis(const Py_buffer* arrays, AxisSet along) noexcept nogil:
+    """Whether the axes of the set, taken in C order, are one axis in each array."""
+    cdef int outside = -1, d
+    for d in range(arrays[0].ndim):
+        if along >> d & 1 and arrays[0].shape[d] != 1:
+            if outside >= 0 and not is_one_axis(arrays, outside, d):
+                return False
+            outside = d
+    return True
+
+
+cdef inline void lay_out(Problem* p, const Py_buffer* arrays, AxisSet along) noexcept nogil:
     """Set the extents and the strides of the problem and of its operands.
 
-    Axes that lie one in the other in each array are merged. Of the axes that remain, `inner` is the one along which
-    neighbours are nearest, and `outer` the longest of the others. The rest are the loops, the longest last.
+    The softmax runs along the axes `along`, which are one axis in each array. Of the others, those that lie one in the
+    other in each array are merged. Of the axes that remain, `inner` is the one along which neighbours are nearest, and
+    `outer` the longest of the others. The rest are the loops, the longest last.
     """
     cdef int axes[MAX_DIMENSIONS]               # outermost first; of merged ones the innermost, whose strides they have
     cdef Py_ssize_t extents[MAX_DIMENSIONS]
     cdef const Py_ssize_t* shape = arrays[0].shape
     cdef Operand* operands[3]
     cdef Py_ssize_t extent
-    cdef int count = 0, merged = 0, i, k, d
+    cdef int count = 0, merged = 0, softmax = -1, i, k, d
     operands[0], operands[1], operands[2] = &p.diff_dst, &p.src, &p.out
 
+    p.n = p.outer = p.inner = 1
+    p.ndim = 0
     for d in range(arrays[0].ndim):
-        if shape[d] == 1 or d == axis:
+        if shape[d] == 1:
+            continue
+        if along >> d & 1:
+            p.n *= shape[d]
+            softmax = d                         # the innermost of them at last
             continue
         i = count
         while i > 0 and goes_outside(arrays, d, axes[i - 1]):
@@ -200,16 +228,14 @@ cdef inline void lay_out(Problem* p, const Py_buffer* arrays, int axis) noexcept
         axes[merged] = d
         merged += 1
 
-    p.n = shape[axis]
-    p.outer = p.inner = 1
-    p.ndim = 0
     for k in range(3):
-        operands[k].n = arrays[k].strides[axis]
+        # Along an axis of one element there is no step.
+        operands[k].n = arrays[k].strides[softmax] if softmax >= 0 else arrays[k].itemsize
         operands[k].inner = operands[k].n       # there is only one element along it, or else:
         operands[k].outer = 0
     if merged == 0:
         return
-    if merged == 1 and is_one_axis(arrays, axes[0], axis):
+    if merged == 1 and is_outside_rows(arrays, axes[0], operands, p.n):
         p.outer = extents[0]
         for k in range(3):
             operands[k].outer = arrays[k].strides[axes[0]]
