@@ -1,21 +1,24 @@
 """Builds fastlsm/_kernels.pyx once per instruction-set level; everything else is in pyproject.toml.
 
 FASTLSM_STRICT=1      warnings of Cython and of the compiler are errors (what CI does)
-FASTLSM_OPENMP=0      build without OpenMP, as where the compiler has none
+FASTLSM_OPENMP=1      fail where the compiler has no OpenMP (as a release does); 0: build without OpenMP
 FASTLSM_VECTOR_BYTES  vectors of this width, computed element by element: to test wider ones than the processor's
 FASTLSM_LEVELS=v3,v4  build these levels only
 FASTLSM_SANITIZE=...  build with -fsanitize=..., to be debugged rather than fast (`make sanitize`, `.ci/races`)
 """
 
 import os
+import sys
 import sysconfig
 import tempfile
 from pathlib import Path
 
-from Cython.Build import cythonize
-from Cython.Compiler import Options
+if sys.platform == "win32":
+    raise SystemExit("fastlsm does not support Windows yet; it runs on Linux, under WSL too, and on macOS")
+
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import PlatformError
 
 STRICT = os.environ.get("FASTLSM_STRICT") == "1"
 
@@ -67,43 +70,73 @@ if SANITIZE:
 
 
 class BuildExt(build_ext):
-    """Adds OpenMP where the compiler has it; without, the kernels run on one thread."""
+    """Looks at the compiler, then runs Cython: neither is needed for the package's metadata.
+
+    OpenMP is added where the compiler has it. Without, the kernels run on one thread.
+    """
 
     def build_extensions(self):
-        if os.environ.get("FASTLSM_OPENMP") != "0" and self.has_openmp():
-            for extension in self.extensions:
-                extension.extra_compile_args.append("-fopenmp")
-                extension.extra_link_args.append("-fopenmp")
+        if not self.compiles("#include <Python.h>\n", FLAGS):
+            raise PlatformError(
+                "fastlsm has to be compiled here, which needs a compiler for C++17 (gcc 9 or newer, or clang) and "
+                "Python's headers (Debian's package python3-dev), but a file that includes Python.h does not compile"
+            )
+        openmp = ["-fopenmp"] if self.has_openmp() else []
+        for extension in self.extensions:
+            extension.sources = cpp_sources(extension)
+            extension.language = "c"  # for the linker: nothing of C++'s library is used
+            extension.extra_compile_args += openmp
+            extension.extra_link_args += openmp
         self.parallel = self.parallel or True  # the levels at the same time
         super().build_extensions()
 
     def has_openmp(self):
+        wanted = os.environ.get("FASTLSM_OPENMP")
+        if wanted == "0":
+            return False
+        source = "#include <omp.h>\nint main() { return omp_get_max_threads() < 1; }\n"
+        has = self.compiles(source, ["-fopenmp"], link=True)
+        if wanted == "1" and not has:
+            raise PlatformError("FASTLSM_OPENMP=1 asks for OpenMP, but the compiler builds no program with -fopenmp")
+        return has
+
+    def compiles(self, text, flags, link=False):
         with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder, "openmp.c")
-            source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+            source = Path(folder, "probe.cpp")
+            source.write_text(text)
             try:
-                objects = self.compiler.compile([str(source)], folder, extra_postargs=["-fopenmp"])
-                self.compiler.link_executable(objects, "openmp", folder, extra_postargs=["-fopenmp"])
+                objects = self.compiler.compile([str(source)], folder, extra_postargs=flags)
+                if link:
+                    self.compiler.link_executable(objects, "probe", folder, extra_postargs=flags)
             except Exception:  # whatever the compiler's way to fail is
                 return False
         return True
 
 
-def extensions():
+def cpp_sources(extension):
+    """Cython's result, in a folder of its level: Cython wants one module to a source."""
+    from Cython.Build import cythonize
+    from Cython.Compiler import Options
+
     Options.warning_errors = STRICT
+    # Cython remembers a source's compiler arguments from one call to the next, so it does not get them.
+    plain = Extension(extension.name, extension.sources, language="c++")
+    folder = "build/cython/" + extension.name.rpartition("_")[2]
+    (result,) = cythonize([plain], build_dir=folder, compiler_directives=DIRECTIVES)
+    return result.sources
+
+
+def extensions():
     included = [str(path) for kind in ("*.h", "*.hpp", "*.pxd") for path in sorted(Path("fastlsm").rglob(kind))]
     for level, flags in LEVELS.items():
-        # One call and one folder a level: Cython wants one module to a source. It remembers a source's
-        # compiler arguments from one call to the next, so they come after it.
-        name = f"fastlsm._kernels_{level}"
-        source = Extension(name, ["fastlsm/_kernels.pyx"], language="c++")
-        (extension,) = cythonize([source], build_dir=f"build/cython/{level}", compiler_directives=DIRECTIVES)
-        extension.language = "c"  # for the linker: nothing of C++'s library is used
-        extension.include_dirs = ["fastlsm/include"]
-        extension.depends = included
-        extension.extra_compile_args = FLAGS + flags + WARNINGS
-        extension.extra_link_args = [f"-fsanitize={SANITIZE}"] if SANITIZE else []
-        yield extension
+        yield Extension(
+            f"fastlsm._kernels_{level}",
+            ["fastlsm/_kernels.pyx"],
+            include_dirs=["fastlsm/include"],
+            depends=included,
+            extra_compile_args=FLAGS + flags + WARNINGS,
+            extra_link_args=[f"-fsanitize={SANITIZE}"] if SANITIZE else [],
+        )
 
 
 setup(ext_modules=list(extensions()), cmdclass={"build_ext": BuildExt})

@@ -2,7 +2,7 @@
 
 import importlib
 import os
-import sys
+import struct
 from importlib.util import find_spec
 
 # Best first; a build has those of its processor family.
@@ -30,14 +30,25 @@ def _load(level):
 
 
 def _is_cut_short(file):
-    """Whether the end of an ELF file, which is its section table, is missing. To load one kills the process."""
+    """Whether an ELF file has lost its end. To load such a file kills the process.
+
+    The section table is at the end as linkers write it. Tools that change a file, as those for wheels do, leave that
+    table where it was and add segments behind it.
+    """
     with open(file, "rb") as opened:
         header = opened.read(64)
         size = os.fstat(opened.fileno()).st_size
-    if len(header) < 64 or not header.startswith(b"\x7fELF\x02"):  # of 64 bits
-        return False
-    start, entry, entries = (int.from_bytes(header[i:j], sys.byteorder) for i, j in ((40, 48), (58, 60), (60, 62)))
-    return size < start + entry * entries
+        if len(header) < 64 or not header.startswith(b"\x7fELF\x02"):  # of 64 bits
+            return False
+        segments, sections = struct.unpack_from("=QQ", header, 32)
+        segment_size, segment_count, section_size, section_count = struct.unpack_from("=4H", header, 54)
+        opened.seek(segments)
+        table = opened.read(segment_size * segment_count)
+    end = max(segments + segment_size * segment_count, sections + section_size * section_count)
+    if size < end:
+        return True
+    starts = range(0, len(table), segment_size)
+    return any(size < sum(struct.unpack_from("=Q16xQ", table, start + 8)) for start in starts)  # offset, length
 
 
 def built_levels():

@@ -4,8 +4,12 @@
 
 #ifdef _OPENMP
 
-#include <dlfcn.h>
 #include <omp.h>
+#ifdef __ELF__
+#include <link.h>
+#else
+#include <dlfcn.h>
+#endif
 #define FASTLSM_OPENMP _OPENMP
 
 /* OMP_NUM_THREADS, or a limit for the calling thread as threadpoolctl sets it. */
@@ -24,12 +28,42 @@ static inline void openmp_barrier(void)
 #pragma omp barrier
 }
 
+#ifdef __ELF__
+
+/* Sets *file to the name of the library, if it holds omp_get_max_threads. */
+static inline int openmp_is_in(struct dl_phdr_info *library, size_t size, void *file)
+{
+    const ElfW(Addr) address = (ElfW(Addr))omp_get_max_threads - library->dlpi_addr;
+    (void)size;
+    for (int i = 0; i < library->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &library->dlpi_phdr[i];
+        if (segment->p_type == PT_LOAD && address - segment->p_vaddr < segment->p_memsz) {
+            *(const char **)file = library->dlpi_name;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The library's file, or NULL. dladdr would do, but glibc 2.34 gave it a new version: with it, kernels that are
+   compiled there need that glibc. */
+static inline const char *openmp_library(void)
+{
+    const char *file = NULL;
+    dl_iterate_phdr(openmp_is_in, &file);
+    return file;
+}
+
+#else
+
 /* The library's file, or NULL. */
 static inline const char *openmp_library(void)
 {
     Dl_info info;
     return dladdr((void *)omp_get_max_threads, &info) ? info.dli_fname : NULL;
 }
+
+#endif
 
 #else
 
