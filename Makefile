@@ -1,5 +1,5 @@
 # `make build` once, in a virtual environment; then any of the others.
-.PHONY: build test parallel emulate sanitize fuzz lint docs bench compare example clean
+.PHONY: build test parallel emulate sanitize fuzz lint docs bench compare example wheels clean
 
 build:  ## compile the kernels in place; again after a change to a .pyx, .pxd, .hpp or .h
 	pip install --editable '.[test,lint,bench,examples]'
@@ -46,6 +46,9 @@ compare:  ## a quarter of an hour: what is built beside the commit REV, or besid
 
 example:
 	python examples/digits.py
+
+wheels:  ## hours: the sdist and a wheel for each Python into dist/, and the tests, or those in TESTS, on each wheel
+	.ci/wheels $(TESTS)
 
 clean:
 	rm -rf build dist docs/_build *.egg-info fastlsm/*.so .pytest_cache .hypothesis .mypy_cache .ruff_cache digits.png benchmark.json benchmark.png fuzz-input
