@@ -193,8 +193,8 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
     >>> src = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
     >>> labels = np.array([2, 0])[:, np.newaxis]
     >>> dst = fastlsm.log_softmax(src)
-    >>> float(-np.take_along_axis(dst, labels, axis=-1).mean())
-    0.7531091265562458
+    >>> round(float(-np.take_along_axis(dst, labels, axis=-1).mean()), 6)
+    0.753109
     >>> diff_dst = np.zeros_like(dst)
     >>> np.put_along_axis(diff_dst, labels, -1 / len(labels), axis=-1)
     >>> fastlsm.log_softmax_backward(diff_dst, dst=dst)

@@ -458,6 +458,7 @@ def plan(Form form, diff_dst, src, out, int axis, int threads=1):
         "reads next": bool(plan.reads_next),
         "exchanged": bool(plan.exchanged),
         "near": bool(plan.near),
+        "tall": bool(plan.tall),
         "wide": bool(plan.wide),
     }
 

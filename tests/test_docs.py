@@ -5,26 +5,13 @@ import pages
 import pytest
 import reference
 
-import fastlsm
-
 pytestmark = pytest.mark.thread_unsafe(reason="examples set the threads of the process, and are read from its output")
-
-
-def takes_several_axes():
-    try:
-        fastlsm.log_softmax([0.0], axis=None)
-    except TypeError:
-        return False
-    return True
-
 
 PAGES = [pages.ROOT / "README.md", *sorted(pages.DOCS.glob("*.rst"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_examples(page):
-    if page.stem == "axes" and not takes_several_axes():
-        pytest.skip("several axes are not there yet")
     pages.run(page)
 
 

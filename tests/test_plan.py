@@ -82,6 +82,17 @@ def test_the_axis_decides_between_rows_and_columns(form, dtype):
     assert plan(form, np.empty((4, MOST // 4), dtype), 1)["walk"] == "rows"
 
 
+@pytest.mark.parametrize("form", _runtime.kernels.FORMS)
+def test_columns_are_tall_where_scratch_has_no_room_for_narrow_tiles(form):
+    for dtype in DTYPES:
+        tall = [plan(form, np.empty((n, 3000), dtype), 0)["tall"] for n in (1000, 1024, 1025, 3000)]
+        assert tall == [False, False, dtype != np.float64, dtype != np.float64]
+    a = np.empty((3000, 1000), np.float32)
+    assert not plan(form, a[:, ::2], 0)["tall"]  # no two of its columns are adjacent
+    assert not plan(form, a, 1)["tall"]
+    assert plan(form, a, 0)["together"] > plan(form, a[:1000], 0)["together"]
+
+
 def test_mixed_dtypes_go_through_the_arithmetics_type():
     a = np.empty((64, 100), np.float16)
     assert plan("BACKWARD_DST", a, 1)["format"] == "float16"

@@ -39,6 +39,7 @@ cdef struct Plan:
     bint reads_next             # while a row is computed, the next one is reduced
     bint exchanged              # columns are counted along `outer`, for along `inner` there is only one
     bint near                   # tiles are computed where they lie, in the caches
+    bint tall                   # tiles of all rows do not fit into scratch, and are gone through row by row
     bint wide                   # tiles come from afar in long runs, in which processors read ahead themselves
 
 
@@ -126,6 +127,13 @@ cdef inline bint is_ready_along_inner(const Problem* p, const Plan* plan) noexce
     )
 
 
+cdef inline bint is_tall(const Problem* p, const Plan* plan) noexcept nogil:
+    """Whether the loops had better follow rows as memory has them, with the lanes of many columns in the caches."""
+    if plan.in_double or p.n * NARROWEST_TILE <= 2 * stage_elements(plan.in_double):
+        return False
+    return p.n <= part_length(p.n) and is_ready_along_inner(p, plan)
+
+
 cdef inline Py_ssize_t tile_width(const Problem* p, const Plan* plan, Py_ssize_t inner) noexcept nogil:
     """The columns of a tile: the caches keep as many, and each thread gets a tile."""
     cdef Py_ssize_t n = p.n, in_one_go = columns_in_one_go(inner, plan.count), room = stage_elements(plan.in_double)
@@ -134,7 +142,9 @@ cdef inline Py_ssize_t tile_width(const Problem* p, const Plan* plan, Py_ssize_t
                                widest) // LANES * LANES
     cdef bint in_place = p.form != Form.BACKWARD_SRC and (p.form != Form.LOG_SOFTMAX or inner % LANES == 0)
     cdef Py_ssize_t sets, share, tiles
-    if plan.near and not traits_of(p.form).needs_exp:       # it needs no scratch but the lanes
+    if plan.tall:
+        most = WIDEST_TILE
+    elif plan.near and not traits_of(p.form).needs_exp:     # it needs no scratch but the lanes
         most = NEAR_RUN if inner <= NEAR_RUN else NARROWEST_TILE
     elif plan.wide and inner <= widest and n * inner > room and in_place and is_ready_along_inner(p, plan):
         most = widest                       # all of inner: a tile is one run of memory, and is read as that
@@ -175,6 +185,7 @@ cdef inline void plan_columns(const Problem* p, Plan* plan, Format arithmetic) n
     # Shorter columns are cheaper to copy to scratch.
     plan.near = not plan.wide and not plan.in_double and LEAST_NEAR <= p.n <= part_length(p.n)
     plan.near &= is_ready_along_inner(p, plan)
+    plan.tall = is_tall(p, plan)
     plan.together = tile_width(p, plan, inner)
 
 
@@ -205,7 +216,7 @@ cdef inline Plan plan_for(const Problem* p, int threads) noexcept nogil:
         plan.count *= p.loops[d]
     plan.together = 1
     plan.ahead = ready and plan.count * p.n * p.out.itemsize >= AHEAD_FROM
-    plan.exchanged = plan.near = plan.wide = plan.reads_next = False
+    plan.exchanged = plan.near = plan.tall = plan.wide = plan.reads_next = False
     if is_flat(p, &plan, ready):
         plan_flat_rows(p, &plan)
     elif plan.count >= FEW_COLUMNS and (p.n <= longest_turned_row(p, &plan, ready) or not along):
