@@ -15,8 +15,8 @@ def show_config(mode="stdout"):
     -------
     dict or None
         With ``'dicts'`` the version, the compiler, the instruction sets (built, usable on this processor,
-        chosen), the OpenMP library that limits the threads, and the threads of a large call with where
-        their number comes from.
+        chosen), the second-level cache that a processor has for itself, the OpenMP library that limits the
+        threads, and the threads of a large call with where their number comes from.
 
     Raises
     ------
@@ -57,6 +57,7 @@ def _config():
             "usable": _runtime.usable_levels(),
             "chosen": _runtime.level,
         },
+        "second-level cache": {"bytes": _runtime.second_level_cache[0], "from": _runtime.second_level_cache[1]},
         "OpenMP": {"version": build["openmp"], "library": build["openmp_library"]},
         "threads": {"count": count, "from": source},
     }

@@ -23,7 +23,7 @@ from fastlsm.kernels.layout cimport (
 )
 from fastlsm.kernels.loops cimport CACHE_LINE, next_line
 from fastlsm.kernels.plan cimport Plan, Walk, arrange, plan_for
-from fastlsm.kernels.problem cimport DType, Form, Operand, Problem, format_name, writes_from_exp
+from fastlsm.kernels.problem cimport DType, Form, Operand, Problem, caches, format_name, writes_from_exp
 from fastlsm.kernels.rows cimport walk_rows
 from fastlsm.kernels.workspace cimport Workspace
 
@@ -47,7 +47,7 @@ cdef extern from "cpu.h":
 
 cdef extern from "tuning.hpp" nogil:
     enum:
-        BRIEF, FAR_BYTES, KEPT_ROW, LEAST_SHARE, LONG_SHARE
+        BRIEF, KEPT_ROW, LEAST_SHARE, LONG_SHARE, STAGE
 
 ELEMENTS_PER_THREAD = LEAST_SHARE
 
@@ -100,7 +100,7 @@ cdef void set_operand(Operand* op, const Py_buffer* buffer, DType dtype) noexcep
     op.data = <char*> buffer.buf
     op.dtype = dtype
     op.itemsize = buffer.itemsize
-    op.far = buffer.len >= FAR_BYTES
+    op.far = buffer.len >= caches.far_from
 
 
 cdef struct Call:
@@ -461,6 +461,11 @@ def plan(Form form, diff_dst, src, out, int axis, int threads=1):
         "tall": bool(plan.tall),
         "wide": bool(plan.wide),
     }
+
+
+def set_caches(Py_ssize_t ahead_from, Py_ssize_t far_from, Py_ssize_t stage):
+    """What of the plan depends on the caches (include/caches.hpp). No call may run meanwhile."""
+    caches.ahead_from, caches.far_from, caches.stage = ahead_from, far_from, min(stage, <Py_ssize_t> STAGE)
 
 
 def openmp_threads():

@@ -5,6 +5,8 @@ import os
 import struct
 from importlib.util import find_spec
 
+from fastlsm import _caches
+
 # Best first; a build has those of its processor family.
 LEVELS = ("v4", "v3", "baseline", "arm64", "generic")
 
@@ -86,3 +88,5 @@ def _choose():
 
 level = _choose()
 kernels = _load(level)
+second_level_cache = _caches.second_level()
+kernels.set_caches(**_caches.limits(second_level_cache[0]))

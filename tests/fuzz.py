@@ -337,6 +337,14 @@ class Answer:
             return right | (self.infinite_sum & ~np.isfinite(x))
 
 
+def promoted(dtype, floats):
+    """What an operand of integers or bools becomes beside another of floats, if there is one."""
+    least = np.dtype({1: np.float16, 2: np.float32}.get(dtype.itemsize, np.float64))
+    if not floats:
+        return FLOAT64
+    return floats[0] if floats[0].itemsize >= least.itemsize else least
+
+
 def distinct(arrays, axis):
     """The arrays without the axes along which all repeat one number."""
     index = tuple(
@@ -356,7 +364,8 @@ def check(data):
 
     axis = problem.axis % len(problem.shape)
     operands, out = [a.copy() for a in distinct(problem.operands, axis)], problem.out
-    operands = [a.astype(np.float64) if a.dtype.kind in "iub" else a for a in operands]
+    floats = [a.dtype.newbyteorder("=") for a in operands if a.dtype.kind not in "iub"]
+    operands = [a.astype(promoted(a.dtype, floats)) if a.dtype.kind in "iub" else a for a in operands]
     operands = [a.astype(a.dtype.newbyteorder("="), copy=False) for a in operands]
     native = [a.dtype for a in operands]
     common = FLOAT64 if FLOAT64 in native else native[0] if native[0] == native[-1] else FLOAT32

@@ -5,10 +5,19 @@ import pytest
 from plans import DTYPES, MOST, plans
 
 import fastlsm
-from fastlsm import _runtime
+from fastlsm import _caches, _runtime
 
 FLOAT32 = np.dtype(np.float32)
 LANES = 16
+pytestmark = pytest.mark.thread_unsafe(reason="sets the caches of the process")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def caches():
+    """Plans as on a processor with 2 MB of second-level cache."""
+    _runtime.kernels.set_caches(**_caches.limits(2 << 20))
+    yield
+    _runtime.kernels.set_caches(**_caches.limits(_runtime.second_level_cache[0]))
 
 
 def plan(form, a, axis, *, src=None, out=None, threads=1):

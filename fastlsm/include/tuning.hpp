@@ -18,12 +18,8 @@ constexpr ptrdiff_t LEAST_TOGETHER = 4;
 
 /* Bytes: how far ahead loops along rows ask for elements. 512: 1.03 (64 classes 1.11), 8192: 1.04. */
 constexpr ptrdiff_t AHEAD_BYTES = 2048;
-/* Bytes of an operand: from this size on they do. 1 << 17: 0.98, 1 << 23: 0.99. */
-constexpr ptrdiff_t AHEAD_FROM = 1 << 19;
 /* Rows of a tile: how far ahead they are asked for. 1: 0.99, 16: 1.05. */
 constexpr ptrdiff_t ROWS_AHEAD = 4;
-/* Bytes: a result of this size is written past the caches. 1 << 22: 1.01, 1 << 26: 1.15 (256 x 32000 1.8). */
-constexpr ptrdiff_t FAR_BYTES = 1 << 24;
 /* Doubles: the stage of one operand. With two of them, a thread's workspace stays below the 1 MiB that users are
  * promised. */
 constexpr ptrdiff_t STAGE = 32768;

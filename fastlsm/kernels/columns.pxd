@@ -121,7 +121,7 @@ cdef inline Py_ssize_t slab_height(const Problem* p, const Plan* plan, Py_ssize_
     cdef Py_ssize_t most = (stage_elements(plan.in_double) if plan.wide or plan.tall else SLAB) // columns
     if n <= most:
         return n
-    return min(most // LANES * LANES, min(n, (j // part + 1) * part) - j)
+    return min(max(most // LANES, <Py_ssize_t> 1) * LANES, min(n, (j // part + 1) * part) - j)
 
 
 cdef inline Strip rows_of(const Source* source, Py_ssize_t slab, Py_ssize_t i) noexcept nogil:

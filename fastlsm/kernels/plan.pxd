@@ -6,8 +6,8 @@ prints the plans of a grid of shapes.
 
 from fastlsm.kernels.layout cimport distance
 from fastlsm.kernels.problem cimport (
-    LANES, DType, Form, Format, Operand, Problem, arithmetic_format, blocks, format_of, has_quick_ends, is_narrow,
-    part_length, round_up, traits_of,
+    LANES, DType, Form, Format, Operand, Problem, arithmetic_format, blocks, caches, format_of, has_quick_ends,
+    is_narrow, part_length, round_up, traits_of,
 )
 
 cdef extern from "item.hpp" nogil:
@@ -17,9 +17,9 @@ cdef extern from "item.hpp" nogil:
 
 cdef extern from "tuning.hpp" nogil:
     enum:
-        AHEAD_FROM, FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW, LEAST_DST_ROW_READ_AHEAD,
+        FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW, LEAST_DST_ROW_READ_AHEAD,
         LEAST_FLAT_RUN, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_WIDE_RUN, MOST_FLAT_ROWS, MOST_TOGETHER, NARROWEST_TILE,
-        NEAR_RUN, NEAR_TILE, SLAB, STAGE, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TILE
+        NEAR_RUN, NEAR_TILE, SLAB, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TILE
 
 
 cdef enum class Walk:
@@ -50,7 +50,7 @@ cdef inline bint is_ready(const Operand* op, Py_ssize_t stride, Format format) n
 
 cdef inline Py_ssize_t stage_elements(bint in_double) noexcept nogil:
     """Elements of the arithmetic's type that an operand's half of the stage holds."""
-    return STAGE if in_double else 2 * STAGE
+    return caches.stage if in_double else 2 * caches.stage
 
 
 cdef inline Py_ssize_t columns_in_one_go(Py_ssize_t inner, Py_ssize_t count) noexcept nogil:
@@ -215,7 +215,7 @@ cdef inline Plan plan_for(const Problem* p, int threads) noexcept nogil:
     for d in range(p.ndim):
         plan.count *= p.loops[d]
     plan.together = 1
-    plan.ahead = ready and plan.count * p.n * p.out.itemsize >= AHEAD_FROM
+    plan.ahead = ready and plan.count * p.n * p.out.itemsize >= caches.ahead_from
     plan.exchanged = plan.near = plan.tall = plan.wide = plan.reads_next = False
     if is_flat(p, &plan, ready):
         plan_flat_rows(p, &plan)

@@ -36,6 +36,13 @@ cdef extern from "forms.hpp" nogil:
     FormTraits traits_of(Form form) noexcept
     bint writes_from_exp(Form form) noexcept
 
+cdef extern from "caches.hpp" nogil:
+    struct Caches:
+        Py_ssize_t ahead_from
+        Py_ssize_t far_from
+        Py_ssize_t stage
+    Caches caches
+
 cdef extern from "bits.hpp" nogil:
     enum:
         LANES
