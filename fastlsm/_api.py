@@ -19,21 +19,28 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
     Parameters
     ----------
     src : array_like
-        The logits: float32, bfloat16 (ml_dtypes'), float16 or float64, of any shape, strides and memory
-        order, without a copy. Integers, bools and lists of Python's numbers are taken as float64; these are copied,
-        as byte-swapped and unaligned arrays are. A masked array is taken if nothing in it is masked.
+        The logits: float32, bfloat16 (ml_dtypes'), float16 or float64, of any
+        shape, strides and memory order, without a copy. Integers, bools and
+        lists of Python's numbers are taken as float64; these are copied, as
+        byte-swapped and unaligned arrays are. A masked array is taken if
+        nothing in it is masked.
     axis : int, tuple of ints or None, default -1
-        The axis along which the exponentials sum to one, in [-ndim, ndim). With several axes they do along all of
-        these together, with None along all that there are, also of a 0-d array. With an empty tuple each element is
-        a row of its own. Several axes cost a copy of each array, `out` too, in which they are not one axis in memory,
-        as neighbouring axes of an array in C order are.
+        The axis along which the exponentials sum to one, in [-ndim, ndim).
+        With several axes they do along all of these together, with None along
+        all that there are, also of a 0-d array. With an empty tuple each
+        element is a row of its own. Several axes cost a copy of each array,
+        `out` too, in which they are not one axis in memory, as neighbouring
+        axes of an array in C order are.
     out : ndarray, optional
-        Where the result goes: of `src`'s shape and any of the four dtypes. It may be `src`. If it overlaps `src`
-        otherwise, or is byte-swapped or unaligned, the result goes through a temporary array.
+        Where the result goes: of `src`'s shape and any of the four dtypes. It
+        may be `src`. If it overlaps `src` otherwise, or is byte-swapped or
+        unaligned, the result goes through a temporary array.
     dtype : dtype, optional
-        The result's dtype where `out` is not given; by default `src`'s. Byte order is always native.
+        The result's dtype where `out` is not given; by default `src`'s. Byte
+        order is always native.
     num_threads : int, optional
-        At most so many threads; by default `get_num_threads` of them. The result does not depend on it.
+        At most so many threads; by default `get_num_threads` of them. The
+        result does not depend on it.
 
     Returns
     -------
@@ -43,14 +50,18 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
     Raises
     ------
     TypeError
-        If `src` is None, has masked elements or another dtype; if `axis` is neither an integer, nor several, nor
-        None; if `num_threads` is not an integer; if `out` is not an array, or `out` or `dtype` of another dtype.
+        If `src` is None, has masked elements or another dtype; if `axis` is
+        neither an integer, nor several, nor None; if `num_threads` is not an
+        integer; if `out` is not an array, or `out` or `dtype` of another
+        dtype.
     ValueError
-        If `out` is read-only or has another shape, if `axis` names an axis twice, or if `num_threads` is below 1.
+        If `out` is read-only or has another shape, if `axis` names an axis
+        twice, or if `num_threads` is below 1.
     numpy.exceptions.AxisError
         If `axis` is out of bounds, as any integer is for a 0-d `src`.
     KeyboardInterrupt
-        Or what else a signal's handler raises during a long call; `out` is then partly written.
+        Or what else a signal's handler raises during a long call; `out` is
+        then partly written.
 
     See Also
     --------
@@ -58,16 +69,20 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
 
     Notes
     -----
-    The result is within 2 units in its last place (float32, float64) or 0.51 (bfloat16, float16) of the
-    exact one for `src` as stored, also where one class holds nearly all of the mass and the result is as small as
-    -1e-30: the exponentials below the largest are summed apart from it and go through log1p. The arithmetic
-    is float64 where `src` or the result is, else float32 with float64 sums.
+    The result is within 2 units in its last place (float32, float64) or 0.51
+    (bfloat16, float16) of the exact one for `src` as stored, also where one
+    class holds nearly all of the mass and the result is as small as -1e-30:
+    the exponentials below the largest are summed apart from it and go through
+    log1p. The arithmetic is float64 where `src` or the result is, else float32
+    with float64 sums.
 
-    A row's result depends on that row alone, to the bit: not on its neighbours, the memory layout, the number
-    of threads or (past x86-64's baseline) the instruction set.
+    A row's result depends on that row alone, to the bit: not on its
+    neighbours, the memory layout, the number of threads or (past x86-64's
+    baseline) the instruction set.
 
-    -inf in `src` gives -inf there. NaN or +inf anywhere in a row, and a row of nothing but -inf, make
-    the whole row NaN. An empty array gives an empty array.
+    -inf in `src` gives -inf there. NaN or +inf anywhere in a row, and a row of
+    nothing but -inf, make the whole row NaN. An empty array gives an empty
+    array.
 
     References
     ----------
@@ -92,53 +107,65 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
 def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dtype=None, num_threads=None):
     """Gradient of `log_softmax` with respect to its argument.
 
-    As formulas::
+    From the forward's result, which is the fast form::
 
-        diff_src = diff_dst - exp(dst) * sum(diff_dst)        from the forward's result, the fast form
-        diff_src = diff_dst - softmax(src) * sum(diff_dst)    from its argument, which is normalised here
+        diff_src = diff_dst - exp(dst) * sum(diff_dst)
+
+    From the forward's argument, which is normalised here::
+
+        diff_src = diff_dst - softmax(src) * sum(diff_dst)
 
     Parameters
     ----------
     diff_dst : array_like
-        The gradient with respect to the forward's result: float32, bfloat16 (ml_dtypes'), float16 or float64,
-        of any shape, strides and memory order, without a copy. Integers, bools and lists of Python's numbers take
-        `np.result_type` of theirs and the other operand's, which is float64 if that is none of floats, too; these
-        are copied, as byte-swapped and unaligned arrays are. A masked array is taken if nothing in it is masked.
+        The gradient with respect to the forward's result: float32, bfloat16
+        (ml_dtypes'), float16 or float64, of any shape, strides and memory
+        order, without a copy. Integers, bools and lists of Python's numbers
+        take `np.result_type` of theirs and the other operand's, which is
+        float64 if that is none of floats, too; these are copied, as
+        byte-swapped and unaligned arrays are. A masked array is taken if
+        nothing in it is masked.
     src : array_like, optional
-        What `log_softmax` was given, of `diff_dst`'s shape. Its result does as well: normalising twice
-        changes no more than the last bits.
+        What `log_softmax` was given, of `diff_dst`'s shape. Its result does as
+        well: normalising twice changes no more than the last bits.
     axis : int, tuple of ints or None, default -1
         The forward's axis or axes, as there.
     dst : array_like, optional
-        What `log_softmax` returned, of `diff_dst`'s shape. exp(dst) is taken as it is, normalised or not.
-        Exactly one of `src` and `dst` is given.
+        What `log_softmax` returned, of `diff_dst`'s shape. exp(dst) is taken
+        as it is, normalised or not. Exactly one of `src` and `dst` is given.
     out : ndarray, optional
-        Where the result goes: of the same shape and any of the four dtypes. It may be one of the operands. If it
-        overlaps one otherwise, or is byte-swapped or unaligned, the result goes through a temporary array.
+        Where the result goes: of the same shape and any of the four dtypes. It
+        may be one of the operands. If it overlaps one otherwise, or is
+        byte-swapped or unaligned, the result goes through a temporary array.
     dtype : dtype, optional
-        The result's dtype where `out` is not given; by default the operands' common one (for bfloat16 with
-        float16, float32).
+        The result's dtype where `out` is not given; by default the operands'
+        common one (for bfloat16 with float16, float32).
     num_threads : int, optional
-        At most so many threads; by default `get_num_threads` of them. The result does not depend on it.
+        At most so many threads; by default `get_num_threads` of them. The
+        result does not depend on it.
 
     Returns
     -------
     ndarray
-        `diff_src`: `out`, or a new array of the operands' shape and memory order.
+        `diff_src`: `out`, or a new array of the operands' shape and memory
+        order.
 
     Raises
     ------
     TypeError
-        If both or neither of `src` and `dst` are given; if an operand is None, has masked elements or another
-        dtype; if `axis` is neither an integer, nor several, nor None; if `num_threads` is not an integer; if `out` is
+        If both or neither of `src` and `dst` are given; if an operand is None,
+        has masked elements or another dtype; if `axis` is neither an integer,
+        nor several, nor None; if `num_threads` is not an integer; if `out` is
         not an array, or `out` or `dtype` of another dtype.
     ValueError
-        If the operands' shapes differ (nothing is broadcast), if `out` is read-only or has another shape, if `axis`
-        names an axis twice, or if `num_threads` is below 1.
+        If the operands' shapes differ (nothing is broadcast), if `out` is
+        read-only or has another shape, if `axis` names an axis twice, or if
+        `num_threads` is below 1.
     numpy.exceptions.AxisError
         If `axis` is out of bounds, as any integer is for 0-d operands.
     KeyboardInterrupt
-        Or what else a signal's handler raises during a long call; `out` is then partly written.
+        Or what else a signal's handler raises during a long call; `out` is
+        then partly written.
 
     See Also
     --------
@@ -146,29 +173,38 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
 
     Notes
     -----
-    With p the softmax and S the sum of diff_dst, the gradient is diff_dst - p * S, which equals
-    diff_dst * (1 - p) - p * (S - diff_dst). The error is at most 2 (float32, float64) or 0.51 (bfloat16, float16)
-    units in the last place of max(abs(diff_src), abs(diff_dst), abs(p * S)) or of max(abs(diff_src),
-    abs(diff_dst * (1 - p)), abs(p * (S - diff_dst))), whichever is smaller. So where one class has nearly all the
-    mass, and 1 - p is tiny, its gradient is right too: where diff_dst is 0 but for one right label, each element is
-    right to its own last two units. (In a search for its worst the src form has been seen at 2.1 units.)
+    With p the softmax and S the sum of diff_dst, the gradient is both diff_dst
+    - p * S and diff_dst * (1 - p) - p * (S - diff_dst). The error is at most 2
+    (float32, float64) or 0.51 (bfloat16, float16) units in the last place of
+    max(abs(diff_src), abs(diff_dst), abs(p * S)) or of max(abs(diff_src),
+    abs(diff_dst * (1 - p)), abs(p * (S - diff_dst))), whichever is smaller. So
+    where one class has nearly all the mass, and 1 - p is tiny, its gradient is
+    right too: where diff_dst is 0 but for one right label, each element is
+    right to its own last two units. (In a search for its worst the src form
+    has been seen at 2.1 units.)
 
-    Beside the bound is what the sum of diff_dst itself may lose: p times 2**-48 of the sum of abs(diff_dst), or 2**-96
-    of it where the arithmetic is float64. Softmax below the arithmetic's smallest normal number may count as 0.
+    Beside the bound is what the sum of diff_dst itself may lose: p times
+    2**-48 of the sum of abs(diff_dst), or 2**-96 of it where the arithmetic is
+    float64. Softmax below the arithmetic's smallest normal number may count as
+    0.
 
-    The operands count as stored. The arithmetic is float64 where an operand or the result is, else float32 with
-    float64 sums.
+    The operands count as stored. The arithmetic is float64 where an operand or
+    the result is, else float32 with float64 sums.
 
-    A row's result depends on that row alone, to the bit: not on its neighbours, the memory layout, the number
-    of threads or (past x86-64's baseline) the instruction set.
+    A row's result depends on that row alone, to the bit: not on its
+    neighbours, the memory layout, the number of threads or (past x86-64's
+    baseline) the instruction set.
 
-    NaN in `diff_dst`, in `src`, +inf in `src`, or a `src` of nothing but -inf makes the whole row
-    NaN; NaN in `dst` only its own place. Where `src` or `dst` is -inf, the result is `diff_dst`. Infinities in
-    `diff_dst` and float64 sums past the largest float64 go as IEEE arithmetic has it; a sum that is finite is right,
-    though its parts may not be. An empty array gives an empty array.
+    NaN in `diff_dst`, in `src`, +inf in `src`, or a `src` of nothing but -inf
+    makes the whole row NaN; NaN in `dst` only its own place. Where `src` or
+    `dst` is -inf, the result is `diff_dst`. Infinities in `diff_dst` and
+    float64 sums past the largest float64 go as IEEE arithmetic has it; a sum
+    that is finite is right, though its parts may not be. An empty array gives
+    an empty array.
 
-    The operation is oneDNN Graph's LogSoftmaxBackward. Its second tensor is called src in one version of its
-    page and dst in others, hence the two names here [1]_.
+    The operation is oneDNN Graph's LogSoftmaxBackward. Its second tensor is
+    called src in one version of its page and dst in others, hence the two
+    names here [1]_.
 
     References
     ----------
@@ -187,8 +223,8 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
     >>> fastlsm.log_softmax_backward(diff_dst, dst=dst)
     array([[ 0.09003057,  0.24472847, -0.33475904]])
 
-    The cross-entropy of labels, as a mean over rows. Its gradient with respect to `dst` is -1 / rows at each row's
-    label, and 0 elsewhere:
+    The cross-entropy of labels, as a mean over rows. Its gradient with respect
+    to `dst` is -1 / rows at each row's label, and 0 elsewhere:
 
     >>> src = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
     >>> labels = np.array([2, 0])[:, np.newaxis]

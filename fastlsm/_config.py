@@ -14,9 +14,10 @@ def show_config(mode="stdout"):
     Returns
     -------
     dict or None
-        With ``'dicts'`` the version, the compiler, the instruction sets (built, usable on this processor,
-        chosen), the second-level cache that a processor has for itself, the OpenMP library that limits the
-        threads, and the threads of a large call with where their number comes from.
+        With ``'dicts'`` the version, the compiler, the instruction sets
+        (built, usable on this processor, chosen), the second-level cache that
+        a processor has for itself, the OpenMP library that limits the threads,
+        and the threads of a large call with where their number comes from.
 
     Raises
     ------
@@ -30,7 +31,8 @@ def show_config(mode="stdout"):
     Examples
     --------
     >>> import fastlsm
-    >>> fastlsm.show_config("dicts")["threads"]["count"] == fastlsm.get_num_threads()
+    >>> config = fastlsm.show_config("dicts")
+    >>> config["threads"]["count"] == fastlsm.get_num_threads()
     True
     """
     if not isinstance(mode, str) or mode not in ("stdout", "dicts"):

@@ -18,8 +18,9 @@ def set_num_threads(num_threads):
     Parameters
     ----------
     num_threads : int or None
-        At most so many in every call that is not given `num_threads` itself, and never more than there are
-        processors (or than ``OMP_NUM_THREADS`` if that is more). None goes back to the default, which
+        At most so many in every call that is not given `num_threads` itself,
+        and never more than there are processors (or than ``OMP_NUM_THREADS``
+        if that is more). None goes back to the default, which
         `get_num_threads` describes.
 
     Raises
@@ -48,15 +49,18 @@ def set_num_threads(num_threads):
 def get_num_threads():
     """At most how many threads a large call would use, here and now.
 
-    It uses one while another call has threads, in a forked child, and in all but four of the process's Python threads.
+    It uses one while another call has threads, and in all but four of the
+    process's Python threads.
 
     Returns
     -------
     int
-        In a parallel region of OpenMP 1; else what `set_num_threads` set; else, if ``OMP_NUM_THREADS`` was set when
-        fastlsm was imported, what OpenMP says, which is that or a limit of threadpoolctl's; else the least of
-        the processors in the affinity mask, the processors' worth of time that a container may use (the
-        control group's quota, rounded up, read once) and a limit of threadpoolctl's.
+        1 in a forked child and in a parallel region of OpenMP; else what
+        `set_num_threads` set; else, if ``OMP_NUM_THREADS`` was set when
+        fastlsm was imported, what OpenMP says, which is that or a limit of
+        threadpoolctl's; else the least of the processors in the affinity mask,
+        the processors' worth of time that a container may use (the control
+        group's quota, rounded up, read once) and a limit of threadpoolctl's.
 
     See Also
     --------
@@ -80,13 +84,17 @@ def threads_for(elements, num_threads):
 
 
 def _may_use_threads(elements):
-    # libgomp hangs in a child that was forked after the parent had used its threads.
     return (
-        os.getpid() == _process
+        not _is_forked()
         and not kernels.openmp_threads()[0]
         and _has_team()
         and (elements >= _LONG or not _is_crowded())
     )
+
+
+def _is_forked():
+    """Whether this is a forked child. libgomp hangs in one if its parent has used threads."""
+    return os.getpid() != _process
 
 
 def _has_team():
@@ -133,6 +141,8 @@ def available():
     inside, openmp, processors = kernels.openmp_threads()
     if not openmp:
         return 1, "built without OpenMP"
+    if _is_forked():
+        return 1, "a forked child"
     if inside:
         return 1, "a parallel region of OpenMP"
     if _set is not None:

@@ -1,9 +1,13 @@
 """README and docs/: every example is run. Those that need another library are run by test_with_neighbours.py."""
 
+import inspect
+
 import numpy as np
 import pages
 import pytest
 import reference
+
+import fastlsm
 
 pytestmark = pytest.mark.thread_unsafe(reason="examples set the threads of the process, and are read from its output")
 
@@ -13,6 +17,14 @@ PAGES = [pages.ROOT / "README.md", *sorted(pages.DOCS.glob("*.rst"))]
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_examples(page):
     pages.run(page)
+
+
+@pytest.mark.parametrize("name", fastlsm.__all__)
+def test_help_in_a_terminal(name):
+    doc = inspect.getdoc(getattr(fastlsm, name))
+    assert max(len(line) for line in doc.splitlines() if "https://" not in line) + len("    ") <= 80
+    assert "\\" not in doc  # no LaTeX
+    assert ":math:" not in doc
 
 
 @pytest.fixture(scope="module")

@@ -76,6 +76,18 @@ assert right()
     check(START + script, OMP_NUM_THREADS="4")
 
 
+def test_a_forked_child_says_so():
+    script = """
+def run():
+    fastlsm.set_num_threads(3)
+    return fastlsm.get_num_threads() == 1 and fastlsm.show_config("dicts")["threads"] == expected
+
+expected = {"count": 1, "from": "a forked child" if fastlsm.get_num_threads() == 4 else "built without OpenMP"}
+join(fork(run))
+"""
+    check(START + script, OMP_NUM_THREADS="4")
+
+
 def test_a_fork_while_other_threads_compute():
     """Whatever they were doing at that moment, a lock they held included."""
     script = """
