@@ -40,11 +40,15 @@ def show_config(mode="stdout"):
     config = _config()
     if mode == "dicts":
         return config
+    print_config(config)
+    return None
+
+
+def print_config(config):
     for section, entries in config.items():
         print(f"{section}:")
         for key, value in entries.items():
             print(f"  {key}: {', '.join(value) if isinstance(value, list) else value}")
-    return None
 
 
 def _config():
