@@ -2,21 +2,18 @@
 
 import os
 import statistics
-import subprocess
-import sys
-import time
-from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import SimpleNamespace
-from unittest import mock
 
 from rich.table import Table
 
 from benchmarks.cases import DTYPES, FORMS, Cell, Shape
+from benchmarks.company import busy_processes
 from benchmarks.machine import available_memory, last_level_cache
 from benchmarks.problem import Problem, aligned_empty
 from benchmarks.race import estimate, paired_ratio, race, timed
 from benchmarks.rivals.fastlsm_itself import prepare
-from fastlsm import _threads
+from benchmarks.stubborn import stubborn
 
 SECONDS = 3
 SCALING_SHAPES = ((128, 1000), (1024, 1000))
@@ -60,10 +57,10 @@ def loaded(options, progress):
             problem = Problem(Cell("float32", "dst", Shape("", "", shape, -1)), 2)
             calls = [
                 prepare(problem, num_threads=1).call,
-                _stubborn(prepare(problem, num_threads=2).call),
+                partial(_with_threads, prepare(problem, num_threads=2).call),
                 prepare(problem).call,
             ]
-            with _busy_processes(busy):
+            with busy_processes(busy):
                 times = [[timed(call) for call in calls] for _ in range(LOADED_CALLS)]
             columns = (sorted(each) for each in zip(*times, strict=True))
             figures = (f"{statistics.median(c) * 1e6:,.0f}, {c[-len(c) // 20] * 1e6:,.0f}" for c in columns)
@@ -71,24 +68,9 @@ def loaded(options, progress):
     return table
 
 
-def _stubborn(call):
-    """With its threads, whoever else wants the processors."""
-
-    def with_threads():
-        with mock.patch.object(_threads, "_is_crowded", return_value=False):
-            call()
-
-    return with_threads
-
-
-@contextmanager
-def _busy_processes(count):
-    with ExitStack() as stack:
-        for _ in range(count):
-            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
-            stack.callback(process.kill)
-        time.sleep(0.3)
-        yield
+def _with_threads(call):
+    with stubborn():
+        call()
 
 
 def linear(options, progress):

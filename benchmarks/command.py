@@ -27,6 +27,9 @@ def run(options):
     if options.scaling or options.loaded or options.linear:
         _alone(options)
         return
+    if options.loop:
+        _loop(options)
+        return
     if options.beside:
         _beside(options)
         return
@@ -73,6 +76,15 @@ def _alone(options):
         mode = alone.scaling if options.scaling else alone.loaded if options.loaded else alone.linear
         table = mode(options, progress)
     console.print(table)
+
+
+def _loop(options):
+    from benchmarks import loop
+
+    _warn_unless_quiet()
+    table, missing = loop.compare(options, _progress())
+    console.print(table)
+    report.show_missing(missing, console)
 
 
 def _beside(options):

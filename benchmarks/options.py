@@ -16,7 +16,7 @@ def parse(arguments=None):
     parser.add_argument("--rivals", nargs="+", metavar="NAME", help="rivals by substring, such as numba torch")
     parser.add_argument("--threads", type=_positive, default=min(2, os.cpu_count()), help="default: %(default)s")
     parser.add_argument(
-        "--rounds", type=_positive, help="default: 15, with --quick 7, with --hunt 25, with --beside 50"
+        "--rounds", type=_positive, help="default: 15, with --quick 7, with --hunt 25, with --beside 50, with --loop 3"
     )
     parser.add_argument("--cold", action="store_true", help="evict the caches before every timed call")
     parser.add_argument("--avx2", action="store_true", help="keep fastlsm and every rival to AVX2")
@@ -41,6 +41,7 @@ def parse(arguments=None):
     )
     mode.add_argument("--scaling", action="store_true", help="fastlsm alone: the threads' gain, in the caches")
     mode.add_argument("--loaded", action="store_true", help="fastlsm alone: beside busy processes")
+    mode.add_argument("--loop", action="store_true", help="fastlsm in a loop with one other library's call")
     mode.add_argument("--linear", action="store_true", help="fastlsm alone: time per element, 1e5 to 1e9 elements")
     mode.add_argument(
         "--accuracy", action="store_true", help="no timing: each contender's worst error, also where a model is sure"
@@ -63,8 +64,14 @@ def parse(arguments=None):
     chosen = parser.parse_args(arguments)
     if chosen.problem and not (chosen.hunt or chosen.beside):
         parser.error("--problem goes with --hunt or --beside")
-    chosen.rounds = chosen.rounds or (50 if chosen.beside else 25 if chosen.hunt else 7 if chosen.quick else 15)
+    chosen.rounds = chosen.rounds or _rounds(chosen)
     return chosen
+
+
+def _rounds(chosen):
+    if chosen.loop:
+        return 3
+    return 50 if chosen.beside else 25 if chosen.hunt else 7 if chosen.quick else 15
 
 
 def _positive(text):

@@ -2,7 +2,7 @@
 
 from fastlsm._arguments import array_of, axes_of, check_out, dtype_of, operands_of, plain_view
 from fastlsm._runtime import kernels
-from fastlsm._threads import checked_num_threads, threads_for
+from fastlsm._threads import checked_num_threads, note_lost, threads_for
 
 _LOG_SOFTMAX = kernels.FORMS["LOG_SOFTMAX"]
 _BACKWARD_SRC = kernels.FORMS["BACKWARD_SRC"]
@@ -98,7 +98,7 @@ def log_softmax(src, axis=-1, *, out=None, dtype=None, num_threads=None):
            [ 0.        ,        -inf]])
     """
     dtype = None if dtype is None else dtype_of(dtype)
-    result = kernels.run(_LOG_SOFTMAX, src, src, axis, out, dtype, num_threads, threads_for)
+    result = kernels.run(_LOG_SOFTMAX, src, src, axis, out, dtype, num_threads, threads_for, note_lost)
     if result is not None:
         return result
     return _convert_and_run(_LOG_SOFTMAX, {"src": src}, axis, out, dtype, num_threads)
@@ -245,7 +245,7 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
         )
     form, name, second = (_BACKWARD_SRC, "src", src) if dst is None else (_BACKWARD_DST, "dst", dst)
     dtype = None if dtype is None else dtype_of(dtype)
-    result = kernels.run(form, diff_dst, second, axis, out, dtype, num_threads, threads_for)
+    result = kernels.run(form, diff_dst, second, axis, out, dtype, num_threads, threads_for, note_lost)
     if result is not None:
         return result
     return _convert_and_run(form, {"diff_dst": diff_dst, name: second}, axis, out, dtype, num_threads)
@@ -265,7 +265,7 @@ def _convert_and_run(form, named, axis, out, dtype, num_threads):
     _refuse_labels(views)
     operands = operands_of(views)
     view = None if out is None else plain_view(out)
-    result = kernels.run(form, operands[0], operands[-1], axis, view, dtype, num_threads, threads_for)
+    result = kernels.run(form, operands[0], operands[-1], axis, view, dtype, num_threads, threads_for, note_lost)
     return result if out is None else out
 
 

@@ -21,7 +21,7 @@ from fastlsm.kernels.layout cimport (
     are_far_apart, are_one_axis, have_same_places, have_same_shape, is_aligned, lay_out, may_overlap_itself,
     order_of_result,
 )
-from fastlsm.kernels.loops cimport CACHE_LINE, next_line
+from fastlsm.kernels.loops cimport CACHE_LINE, TeamTimer, next_line
 from fastlsm.kernels.plan cimport Plan, Walk, arrange, plan_for
 from fastlsm.kernels.problem cimport DType, Form, Operand, Problem, caches, format_name, writes_from_exp
 from fastlsm.kernels.rows cimport walk_rows
@@ -107,13 +107,14 @@ cdef struct Call:
     Problem* problem
     Plan plan
     Workspace* workspaces       # one for each thread, or NULL
+    TeamTimer* timer
 
 
 cdef void compute(const Call* call) noexcept nogil:
     if call.plan.walk == Walk.COLUMNS:
-        walk_columns(call.problem, &call.plan, call.workspaces)
+        walk_columns(call.problem, &call.plan, call.workspaces, call.timer)
     else:
-        walk_rows(call.problem, &call.plan, call.workspaces)
+        walk_rows(call.problem, &call.plan, call.workspaces, call.timer)
 
 
 cdef class Aside:
@@ -158,9 +159,10 @@ cdef class Aside:
         return 0
 
 
-cdef int walk(Problem* p, int threads) except -1:
+cdef int walk(Problem* p, int threads, note_lost) except -1:
     """Compute p.out, by rows or by columns; the result is the same."""
     cdef Call call
+    cdef TeamTimer timer
     cdef void* memory = NULL
     cdef Py_ssize_t elements
     # One call at a time has threads: so many teams at once would only be in each other's way.
@@ -169,6 +171,7 @@ cdef int walk(Problem* p, int threads) except -1:
     call.problem = p
     call.plan = plan_for(p, threads if has_team else 1)
     call.workspaces = NULL
+    call.timer = &timer
     arrange(p, &call.plan)
     threads = call.plan.threads
     elements = call.plan.count * p.n
@@ -187,6 +190,8 @@ cdef int walk(Problem* p, int threads) except -1:
         else:
             with nogil:
                 compute(&call)
+        if threads > 1:
+            note_lost(timer.lost)
     finally:
         PyMem_RawFree(memory)
         if has_team:
@@ -260,7 +265,7 @@ cdef bint leaves_unread(const Py_buffer* buffers, const Operand* op, int i, arra
     )
 
 
-cdef run_on_copies(Form form, first, second, AxisSet along, out, num_threads, threads_for):
+cdef run_on_copies(Form form, first, second, AxisSet along, out, num_threads, threads_for, note_lost):
     """`run` along axes that are not one axis in memory: in copies they are, and `out` gets their result."""
     cdef int ndim = first.ndim, d
     order = [d for d in range(ndim) if not along >> d & 1]
@@ -273,11 +278,11 @@ cdef run_on_copies(Form form, first, second, AxisSet along, out, num_threads, th
     for array, copy in zip(arrays, as_rows):
         if copy.dtype == dtype and not numpy.may_share_memory(array, copy):
             result = copy
-    result = run(form, as_rows[0], as_rows[len(as_rows) - 1], -1, result, dtype, num_threads, threads_for)
+    result = run(form, as_rows[0], as_rows[len(as_rows) - 1], -1, result, dtype, num_threads, threads_for, note_lost)
     numpy.copyto(turned, result.reshape(turned.shape))
 
 
-def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
+def run(Form form, first, second, axis, out, dtype, num_threads, threads_for, note_lost):
     """Do a whole call if its arguments are in normal form; else do nothing and return None.
 
     `first` is diff_dst, and `second` src or dst; both are src with Form.LOG_SOFTMAX. In normal form an operand is as
@@ -285,7 +290,8 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
     ints or None, and `num_threads` None or an int of at least 1. All else that can be wrong with a call is refused
     here.
 
-    `threads_for` says on how many threads a number of elements is computed, `num_threads` at most.
+    `threads_for` says on how many threads a number of elements is computed, `num_threads` at most. If there were
+    several, `note_lost` gets the seconds that one thread would have saved (include/team_timer.hpp).
     """
     cdef Problem p
     cdef Py_buffer buffers[3]
@@ -374,14 +380,15 @@ def run(Form form, first, second, axis, out, dtype, num_threads, threads_for):
             PyObject_GetBuffer(result, &buffers[2], PyBUF_STRIDES)
             held = 3
         if not are_one_axis(buffers, along):
-            run_on_copies(form, first, second, along, result if view is None else view, num_threads, threads_for)
+            run_on_copies(form, first, second, along, result if view is None else view, num_threads, threads_for,
+                          note_lost)
             return result if view is None else out
         set_operand(&p.out, &buffers[2], code)
         p.form = form
         lay_out(&p, buffers, along)
         if not brief and (num_threads is not None or count >= 2 * ELEMENTS_PER_THREAD):     # else it could only be 1
             threads = threads_for(count, num_threads)
-        walk(&p, threads)
+        walk(&p, threads, note_lost)
         if view is not None:
             numpy.copyto(view, result)
         return result if view is None else out
@@ -469,8 +476,13 @@ def set_caches(Py_ssize_t ahead_from, Py_ssize_t far_from, Py_ssize_t stage):
 
 
 def openmp_threads():
-    """Whether the caller is in a parallel region of OpenMP; the threads one would take; the processors (0: unknown)."""
-    return openmp_in_parallel(), openmp_max_threads(), openmp_processors()
+    """Whether the caller is in a parallel region of OpenMP, and the threads that one would take."""
+    return openmp_in_parallel(), openmp_max_threads()
+
+
+def processors():
+    """Those in the affinity mask; 0 if OpenMP does not say."""
+    return openmp_processors()
 
 
 def supports(level):

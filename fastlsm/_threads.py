@@ -5,6 +5,7 @@ import os
 import threading
 import time
 
+from fastlsm._backoff import Backoff
 from fastlsm._runtime import kernels
 
 _ELEMENTS_PER_THREAD = int(kernels.ELEMENTS_PER_THREAD)
@@ -49,8 +50,9 @@ def set_num_threads(num_threads):
 def get_num_threads():
     """At most how many threads a large call would use, here and now.
 
-    It uses one while another call has threads, and in all but four of the
-    process's Python threads.
+    It uses one while another call has threads, in all but four of the
+    process's Python threads, and for up to a second after calls that took
+    longer on several threads than they would have on one.
 
     Returns
     -------
@@ -78,19 +80,21 @@ def get_num_threads():
 
 def threads_for(elements, num_threads):
     """The threads for a call on so many elements; `num_threads` is the caller's limit, at least 1, or None."""
-    limit = available()[0] if num_threads is None else min(num_threads, _MOST)
-    limit = min(limit, elements // _ELEMENTS_PER_THREAD)
-    return limit if limit > 1 and _may_use_threads(elements) else 1
+    most = elements // _ELEMENTS_PER_THREAD
+    if most < 2 or (elements < _LONG and _backoff.holds()):
+        return 1
+    if num_threads is None:
+        most = min(most, available()[0])
+    elif kernels.openmp_threads()[0]:
+        return 1
+    else:
+        most = min(most, num_threads, _MOST)
+    return most if most > 1 and not _is_forked() and _has_team() else 1
 
 
-def _may_use_threads(elements):
-    return (
-        not _is_forked()
-        and not kernels.openmp_threads()[0]
-        and _has_team()
-        and (elements >= _LONG or not _is_crowded())
-    )
-
+def note_lost(seconds):
+    """A call took so much longer on several threads than it would have on one. One call at a time has several."""
+    _backoff.note(seconds)
 
 def _is_forked():
     """Whether this is a forked child. libgomp hangs in one if its parent has used threads."""
@@ -100,45 +104,20 @@ def _is_forked():
 def _has_team():
     """Whether the calling thread may have threads of OpenMP's: libgomp keeps a team for each that ever had."""
     global _with_team
-    me = threading.current_thread()
-    if me in _with_team:
+    if getattr(_this_thread, "has_team", False):
         return True
-    alive = [thread for thread in _with_team if thread.is_alive()]
-    if len(alive) >= _MOST_TEAMS:
-        return False
-    _with_team = [*alive, me]
+    with _registering:
+        alive = [thread for thread in _with_team if thread.is_alive()]
+        if len(alive) >= _MOST_TEAMS:
+            return False
+        _with_team = [*alive, threading.current_thread()]
+    _this_thread.has_team = True
     return True
-
-
-def _is_crowded():
-    """Whether other programs want the processors.
-
-    An OpenMP region waits for each of its threads, also for one whose processor another program has until the
-    scheduler's next tick. So with all processors taken, a short call had better not start one. Threads of a region
-    that has just ended are still awake and counted: that there is a crowd is believed once more run than there are
-    processors, and until one of those is free.
-    """
-    global _crowded, _looked
-    now = time.monotonic()
-    if now - _looked > 0.02:
-        running = _running()
-        _crowded = running > _CPUS or (_crowded and running == _CPUS)
-        _looked = now
-    return _crowded
-
-
-def _running():
-    """The threads on this machine that run or could, the calling one among them; 0 if the system does not say."""
-    try:
-        with open("/proc/loadavg", "rb") as file:
-            return int(file.read().split()[3].partition(b"/")[0])
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def available():
     """What `get_num_threads` returns, and where it comes from."""
-    inside, openmp, processors = kernels.openmp_threads()
+    inside, openmp = kernels.openmp_threads()
     if not openmp:
         return 1, "built without OpenMP"
     if _is_forked():
@@ -151,7 +130,7 @@ def available():
         if openmp != _OMP_NUM_THREADS:
             return openmp, "OpenMP's limit"
         return _OMP_NUM_THREADS, "OMP_NUM_THREADS"
-    count, source = processors or _processors(), "affinity mask"
+    count, source = kernels.processors() or _processors(), "affinity mask"
     if _quota() < count:
         count, source = _quota(), "control group's quota"
     # OpenMP left alone takes as many as there were processors when it was loaded.
@@ -201,8 +180,9 @@ _set = None
 _quota_read = None
 _process = os.getpid()
 _with_team: list[threading.Thread] = []
-_crowded = False
-_looked = -1.0
+_this_thread = threading.local()
+_registering = threading.RLock()  # of a signal's handler, too
+_backoff = Backoff(time.monotonic)
 _CPUS = os.cpu_count() or 1
 _OMP_NUM_THREADS = omp_num_threads(os.environ)
 _MOST = max(_CPUS, _OMP_NUM_THREADS or 1)

@@ -40,7 +40,8 @@ def the_general_way(form, g, x, **kwargs):
 
 
 def answered(first, second, axis=1, out=None, dtype=None, num_threads=None):
-    return _runtime.kernels.run(BACKWARD_DST, first, second, axis, out, dtype, num_threads, _threads.threads_for)
+    threads = _threads.threads_for, _threads.note_lost
+    return _runtime.kernels.run(BACKWARD_DST, first, second, axis, out, dtype, num_threads, *threads)
 
 
 counts_references = pytest.mark.thread_unsafe(reason="counts references and memory of the whole process")

@@ -532,7 +532,7 @@ subclass = x.view(type("Subclass", (np.ndarray,), {}))
 
 
 def common(form, operands, axis, out=None, dtype=None, num_threads=None):
-    arguments = (form, *operands, axis, out, dtype, num_threads, lambda elements, num_threads: 1)
+    arguments = (form, *operands, axis, out, dtype, num_threads, lambda elements, num_threads: 1, None)
     return lambda: kernels.run(*arguments)
 
 

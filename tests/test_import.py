@@ -86,7 +86,7 @@ def test_calling_changes_nothing_but_the_number_of_threads(level):
     script = """
 before = state()
 import fastlsm
-fastlsm._threads._is_crowded = lambda: False        # whatever else runs on this machine
+fastlsm._threads._backoff.holds = lambda: False     # whatever else runs on this machine
 rng = np.random.default_rng(1)
 for dtype in (np.float32, np.float16, np.float64):
     x, g = (rng.normal(size=(200, 1000)).astype(dtype) for _ in range(2))

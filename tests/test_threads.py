@@ -3,14 +3,18 @@
 import math
 import os
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from processes import check
 
 import fastlsm
-from fastlsm import _cgroup, _runtime, _threads
+from fastlsm import _api, _cgroup, _runtime, _threads
+from fastlsm._backoff import Backoff
 
 pytestmark = pytest.mark.thread_unsafe(reason="the number of threads is the process's")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -85,7 +89,7 @@ def test_set_num_threads_is_for_the_whole_process():
 
 
 def test_num_threads_goes_before_set_num_threads(monkeypatch):
-    monkeypatch.setattr(_threads, "_is_crowded", lambda: False)
+    monkeypatch.setattr(_threads._backoff, "holds", lambda: False)
     fastlsm.set_num_threads(1)
     assert _threads.threads_for(10**9, 2) == min(2, os.cpu_count())
 
@@ -159,7 +163,10 @@ assert _threads._processors() == 1
 def test_the_least_of_affinity_and_quota(quota, expected, monkeypatch):
     class Kernels:
         def openmp_threads():
-            return False, 6, 6
+            return False, 6
+
+        def processors():
+            return 6
 
     monkeypatch.setattr(_threads, "kernels", Kernels)
     monkeypatch.setattr(_threads, "_quota", lambda: quota)
@@ -170,7 +177,7 @@ def test_the_least_of_affinity_and_quota(quota, expected, monkeypatch):
 def test_without_openmp(monkeypatch):
     class Kernels:
         def openmp_threads():
-            return False, 0, 0
+            return False, 0
 
     monkeypatch.setattr(_threads, "kernels", Kernels)
     monkeypatch.setattr(_threads, "_quota", lambda: math.inf)
@@ -263,40 +270,148 @@ def test_a_system_without_control_groups(tmp_path):
     assert _cgroup.processors(tmp_path) == math.inf
 
 
-# ------------------------------------------------------------------------------------------ a machine that others load
+# ------------------------------------------------------------------------------------- threads that lose time
 
 
-def test_while_others_take_all_processors_short_calls_have_one_thread(monkeypatch):
-    monkeypatch.setattr(_threads, "_CPUS", 2)
-    monkeypatch.setattr(_threads, "_crowded", False)
-    short, long = 10**6, 10**7
-    for running, expected in [(1, 2), (2, 2), (3, 1), (2, 1), (1, 2), (2, 2), (0, 2)]:
-        monkeypatch.setattr(_threads, "_running", lambda running=running: running)
-        monkeypatch.setattr(_threads, "_looked", -1.0)
-        assert _threads.threads_for(short, 2) == min(expected, os.cpu_count())
-        assert _threads.threads_for(long, 2) == min(2, os.cpu_count())
+class Loop:
+    """Calls with a backoff of their own, on a clock of their own, with other work between them."""
+
+    def __init__(self):
+        self.now, self.lost = 100.0, 0.0
+        self.backoff = Backoff(lambda: self.now)
+
+    def run(self, seconds, lost, between=1e-3):
+        """For so long, calls that lose so much if they have threads; the times at which they had them."""
+        end, tries = self.now + seconds, []
+        while self.now < end:
+            self.now += between
+            if not self.backoff.holds():
+                tries.append(self.now)
+                self.now += max(lost, 0)
+                self.lost += lost
+                self.backoff.note(lost)
+        return tries
 
 
-def test_the_system_is_not_asked_at_each_call(monkeypatch):
-    asked = []
-    monkeypatch.setattr(_threads, "_running", lambda: asked.append(1) or 1)
-    monkeypatch.setattr(_threads.time, "monotonic", lambda: 1e9)
-    for _ in range(10):
-        _threads._is_crowded()
-    assert asked == [1]
+LATE, GAIN = 5e-3, -1e-4  # seconds: a scheduler's tick; what two threads save of a short call
 
 
-@linux
-def test_what_runs_is_counted():
-    assert 1 <= _threads._running() < 10**6
+def test_calls_have_threads_until_they_lose_time():
+    loop = Loop()
+    assert not loop.backoff.holds()
+    loop.run(1.0, GAIN)
+    assert not loop.backoff.holds()
+    loop.run(0.1, LATE)
+    assert loop.backoff.holds()
 
 
-def test_a_system_that_does_not_say_what_runs(monkeypatch):
-    def refuse(*_):
-        raise OSError
+def test_calls_stay_on_one_thread_for_longer_each_time():
+    tries = Loop().run(10.0, LATE)
+    waits = [b - a for a, b in pairwise(tries)]
+    assert all(b > 1.9 * a for a, b in pairwise(waits[:4]))
+    assert all(0.99 < wait < 1.01 for wait in waits[4:])
 
-    monkeypatch.setattr("builtins.open", refuse)
-    assert _threads._running() == 0
+
+def test_what_trials_lose_is_a_small_part_of_the_time():
+    loop = Loop()
+    loop.run(10.0, LATE)
+    assert 0 < loop.lost < 0.01 * 10.0
+
+
+@pytest.mark.parametrize("between", [1e-4, 1e-2, 0.3])
+def test_a_crowd_that_has_gone_is_noticed_within_a_second(between):
+    loop = Loop()
+    loop.run(10.0, LATE, between)
+    gone = loop.now
+    tries = loop.run(5.0, GAIN, between)
+    assert tries[0] - gone < 1 + 2 * between
+    assert all(b - a < 1.01 * between for a, b in pairwise(tries))
+
+
+def test_a_wait_is_forgotten_when_threads_are_worth_it_for_as_long():
+    first, again, forgotten = Loop(), Loop(), Loop()
+    for loop, good in ((first, 0.0), (again, 0.002), (forgotten, 0.1)):
+        if loop is not first:
+            loop.backoff.note(LATE)
+            loop.run(4 * LATE + good, GAIN)
+        loop.backoff.note(LATE)
+    holds = []
+    for loop in (first, again, forgotten):
+        start = loop.now
+        while loop.backoff.holds():
+            loop.now += 1e-4
+        holds.append(loop.now - start)
+    assert holds[1] > 3 * holds[0]
+    assert holds[2] <= holds[0]
+
+
+def test_what_threads_gain_pays_for_a_late_one():
+    loop = Loop()
+    loop.run(1.0, GAIN)
+    loop.backoff.note(LATE)
+    assert not loop.backoff.holds()
+
+
+def test_gains_of_an_hour_do_not_pay_for_a_crowd():
+    loop, late = Loop(), 0
+    for _ in range(1000):
+        loop.backoff.note(100 * GAIN)
+    while not loop.backoff.holds():
+        loop.backoff.note(LATE)
+        late += 1
+    assert late <= 5
+
+
+def test_calls_that_stay_on_one_thread(monkeypatch):
+    monkeypatch.setattr(_threads._backoff, "holds", lambda: True)
+    assert _threads.threads_for(10**6, 2) == 1
+    assert _threads.threads_for(10**7, 2) == min(2, os.cpu_count())
+    monkeypatch.setattr(_threads._backoff, "holds", lambda: False)
+    assert _threads.threads_for(10**6, 2) == min(2, os.cpu_count())
+
+
+WALKS = {
+    "batches": ((300, 1000), 1),
+    "rows": ((40, 5000), 1),
+    "a row shared by threads": ((1, 200_000), 1),
+    "flat rows": ((40_000, 10), 1),
+    "columns": ((300, 1000), 0),
+    "axes that are not one": ((30, 40, 50), (0, 2)),
+}
+
+
+@openmp
+@pytest.mark.parametrize("walk", WALKS)
+def test_each_call_with_threads_says_once_what_it_lost(isa, walk, monkeypatch, rng):
+    shape, axis = WALKS[walk]
+    x, seen = rng.normal(size=shape), []
+    expected = fastlsm.log_softmax(x, axis, num_threads=1)
+    monkeypatch.setattr(_api, "note_lost", seen.append)
+    for threads in (2, 1):
+        monkeypatch.setattr(_api, "threads_for", lambda *args, threads=threads: threads)
+        assert np.array_equal(fastlsm.log_softmax(x, axis), expected)
+    assert len(seen) == 1
+    assert -1 < seen[0] < 60
+    assert seen[0] != 0
+
+
+def test_one_call_at_a_time_says_what_it_lost(monkeypatch, rng):
+    x, turn, overlaps, count = rng.normal(size=(100, 1000)), threading.Lock(), [], [0]
+
+    def note_lost(seconds):
+        if not turn.acquire(blocking=False):
+            overlaps.append(seconds)
+            return
+        time.sleep(1e-4)
+        count[0] += 1
+        turn.release()
+
+    monkeypatch.setattr(_api, "note_lost", note_lost)
+    monkeypatch.setattr(_api, "threads_for", lambda *args: 2)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: fastlsm.log_softmax(x), range(100)))
+    assert not overlaps
+    assert count[0] > 0
 
 
 # --------------------------------------------------------------------------------- what the threads do, or not
@@ -308,7 +423,7 @@ import numpy as np
 import fastlsm
 from fastlsm import _threads
 
-_threads._is_crowded = lambda: False        # whatever else runs on this machine
+_threads._backoff.holds = lambda: False     # whatever else runs on this machine
 
 def tasks():
     return set(map(int, os.listdir("/proc/self/task")))
@@ -422,6 +537,52 @@ assert len(tasks() - before) == 2, tasks()      # the region's own
 assert fastlsm.get_num_threads() == 4
 """
     check(COUNT + script, OMP_NUM_THREADS="4", OMP_MAX_ACTIVE_LEVELS="3")
+
+
+@openmp
+@linux
+def test_two_threads_on_one_processor_lose_time_and_calls_go_on_on_one():
+    script = """
+del _threads._backoff.holds
+seen, note = [], _threads._backoff.note
+_threads._backoff.note = lambda lost: (seen.append(lost), note(lost))
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+x = x_of()
+for _ in range(50):
+    assert is_right(x, fastlsm.log_softmax(x))
+assert max(seen) > 0, seen
+assert len(seen) < 50, seen
+"""
+    check(COUNT + script, OMP_NUM_THREADS="2")
+
+
+@openmp
+@linux
+@several
+def test_two_threads_on_two_processors_gain_time():
+    script = """
+seen = []
+_threads._backoff.note = seen.append
+x = x_of()
+while not seen or min(seen) >= 0:       # a busy machine may take a while
+    fastlsm.log_softmax(x)
+"""
+    check(COUNT + script, OMP_NUM_THREADS="2")
+
+
+@linux
+def test_a_call_opens_no_file():
+    script = """
+x, opened = x_of(), []
+fastlsm.get_num_threads()       # the control group's quota is read once
+sys.addaudithook(lambda event, arguments: opened.append(arguments) if event == "open" else None)
+for _ in range(20):
+    fastlsm.log_softmax(x)
+assert not opened, opened
+open(os.devnull).close()
+assert opened
+"""
+    check(COUNT + script, OMP_NUM_THREADS="2")
 
 
 @linux

@@ -22,6 +22,10 @@ static inline int openmp_in_parallel(void) { return omp_in_parallel(); }
 
 /* The threads that the running region really has. */
 static inline int openmp_team(void) { return omp_get_num_threads(); }
+
+/* Seconds, of a clock that is never set. */
+static inline double openmp_time(void) { return omp_get_wtime(); }
+
 /* Waits until all threads of the region are here. */
 static inline void openmp_barrier(void)
 {
@@ -72,6 +76,7 @@ static inline int openmp_max_threads(void) { return 0; }
 static inline int openmp_processors(void) { return 0; }
 static inline int openmp_in_parallel(void) { return 0; }
 static inline int openmp_team(void) { return 1; }
+static inline double openmp_time(void) { return 0; }
 static inline void openmp_barrier(void) {}
 static inline const char *openmp_library(void) { return NULL; }
 

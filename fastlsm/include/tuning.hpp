@@ -87,8 +87,10 @@ constexpr ptrdiff_t MANY_CONSTANTS = 4096;
 
 /* ------------------------------------------------------------------------------------------------------- calls */
 
-/* Elements for each thread, at least: a team of two costs 10 to 40 us. */
-constexpr ptrdiff_t LEAST_SHARE = 32768;
+/* Elements for each thread, at least. Two threads, awake, take 2 to 3 us more than one beside what they share: of
+ * 32768 elements they win 1.3 to 1.7, of 16384 1.1 to 1.6, of 8192 0.8 to 1.4 (whole calls, float32, the forms and
+ * rows of 10 to 1000). As little as that is not worth a processor. */
+constexpr ptrdiff_t LEAST_SHARE = 16384;
 /* Elements up to which the GIL is kept: to release and take it costs 0.1 us of a call of 1 to 5 us. */
 constexpr ptrdiff_t BRIEF = 8192;
 /* Elements for each thread from which on a call answers signals: some 10 ms, a tenth of what a person notices. */

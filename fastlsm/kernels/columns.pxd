@@ -14,8 +14,8 @@ from cython.parallel cimport prange
 
 from fastlsm.kernels.convert cimport clear_unused, load_turned, store_turned
 from fastlsm.kernels.loops cimport (
-    Constants, Copy, RowsAhead, Strip, begin_maxima, copy_rows, exp_columns, expect_hidden, has_extreme_sum,
-    has_largest, hide_largest, load_elements, mark_little_rests, max_columns, mend_columns, prefetch,
+    Constants, Copy, RowsAhead, Strip, TeamTimer, begin_maxima, copy_rows, exp_columns, expect_hidden, has_extreme_sum,
+    has_largest, hide_largest, load_elements, mark_little_rests, max_columns, mend_columns, openmp_time, prefetch,
     set_first_constants, set_last_constants, store_elements, stream_copy, stream_end, sum_slab, sum_where_it_lies,
     write_columns,
 )
@@ -393,12 +393,22 @@ cdef inline void share_of_tiles(const Problem* p, const Plan* plan, Py_ssize_t s
         is_loaded = next.width > 0
 
 
-cdef inline void walk_columns(const Problem* p, const Plan* plan, Workspace* workspaces) noexcept nogil:
+cdef inline void timed_share_of_tiles(const Problem* p, const Plan* plan, Py_ssize_t start, Py_ssize_t stop,
+                                      Workspace* w, TeamTimer* timer) noexcept nogil:
+    cdef double begun = openmp_time()
+    share_of_tiles(p, plan, start, stop, w)
+    timer.end_share(begun)
+
+
+cdef inline void walk_columns(const Problem* p, const Plan* plan, Workspace* workspaces,
+                              TeamTimer* timer) noexcept nogil:
     cdef Py_ssize_t in_one_go = columns_in_one_go(p.inner, plan.count)
     cdef Py_ssize_t tiles = plan.count // in_one_go * blocks(in_one_go, plan.together), i
     cdef int threads = plan.threads
     if threads > 1:
+        timer.start()
         for i in prange(threads, schedule="static", num_threads=threads):
-            share_of_tiles(p, plan, tiles * i // threads, tiles * (i + 1) // threads, workspaces + i)
+            timed_share_of_tiles(p, plan, tiles * i // threads, tiles * (i + 1) // threads, workspaces + i, timer)
+        timer.stop(threads)
     else:
         share_of_tiles(p, plan, 0, tiles, workspaces)

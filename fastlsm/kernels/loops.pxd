@@ -123,3 +123,11 @@ cdef extern from "columns.hpp" nogil:
 cdef extern from "openmp.h" nogil:
     int openmp_team() noexcept
     void openmp_barrier() noexcept
+    double openmp_time() noexcept
+
+cdef extern from "team_timer.hpp" nogil:
+    cppclass TeamTimer:
+        double lost
+        void start() noexcept
+        void end_share(double begun) noexcept
+        void stop(int threads) noexcept

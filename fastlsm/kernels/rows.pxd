@@ -10,9 +10,10 @@ from libc.string cimport memcpy, memset
 
 from fastlsm.kernels.batches cimport begin_stream, share_of_batches
 from fastlsm.kernels.loops cimport (
-    Constants, LaneSums, Next, Stream, Strip, Sum, add, exp_rows, expect_hidden, has_extreme_sum, load_elements,
-    mark_little_rests, max_rows, maximum_of, mend_rows, next_line, openmp_barrier, openmp_team, set_first_constants,
-    set_last_constants, set_maximum, store_elements, stream_copy, sum_others, sum_rows, total, write_rows,
+    Constants, LaneSums, Next, Stream, Strip, Sum, TeamTimer, add, exp_rows, expect_hidden, has_extreme_sum,
+    load_elements, mark_little_rests, max_rows, maximum_of, mend_rows, next_line, openmp_barrier, openmp_team,
+    openmp_time, set_first_constants, set_last_constants, set_maximum, store_elements, stream_copy, sum_others,
+    sum_rows, total, write_rows,
 )
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan, Walk, is_ready
@@ -35,7 +36,8 @@ cdef struct Line:               # a row of an operand
 
 cdef struct Share:              # a thread's parts of a row
     Py_ssize_t first, last, length
-    bint in_team                # other threads have other parts
+    TeamTimer* timer            # of the threads that have the other parts, or NULL
+    double begun                # when a thread that never waited would have begun
 
 
 cdef inline Line line_at(const Problem* p, const Plan* plan, const Operand* op, Py_ssize_t index,
@@ -251,6 +253,15 @@ cdef inline bint has_maximum(const Plan* plan, const Part* part, const Constants
     return part.max == maximum_of(plan.in_double, constants, 0)
 
 
+cdef inline void wait_for_team(Share* share) noexcept nogil:
+    """Wait for the threads that have the other parts of a row, if there are any."""
+    cdef double since
+    if share.timer != NULL:
+        since = openmp_time()
+        openmp_barrier()
+        share.begun += openmp_time() - since
+
+
 cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, Share share, Part* parts, bint reduced,
                          bint reduces_next, Part* next_parts, Workspace* w, Stream* stream) noexcept nogil:
     """A share of a row, which may be reduced already; meanwhile, if wanted, reduce the next row to `next_parts`.
@@ -290,16 +301,14 @@ cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, S
             next_parts[i].diff_dst = Sum(0, 0)
         if reduces_next and not traits.needs_exp:
             next_parts[i].max = 0
-    if share.in_team:
-        openmp_barrier()
-    if begin_from_parts(p, plan, parts, count, index, constants) and share.in_team:
-        openmp_barrier()        # all have read what one may write now
+    wait_for_team(&share)
+    if begin_from_parts(p, plan, parts, count, index, constants):
+        wait_for_team(&share)   # all have read what one may write now
     if traits.needs_exp:
         for i in range(share.first, share.last):
             exp_part(p, plan, &src, i * length, min(p.n, (i + 1) * length), constants, &parts[i],
                      at_part(kept, (i - share.first) * length, plan), next_src, next_parts + i)
-        if share.in_team:
-            openmp_barrier()
+        wait_for_team(&share)
         sum_parts_of_exp(parts, count, constants)
         if p.form == Form.BACKWARD_SRC:
             has_little = mark_little_rests(plan.in_double, constants, 1, p.n)
@@ -308,8 +317,7 @@ cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, S
                 if has_maximum(plan, &parts[i], constants):
                     parts[i].others = others_of_part(p, plan, &src, i * length, min(p.n, (i + 1) * length), constants,
                                                      at_part(kept, (i - share.first) * length, plan))
-            if share.in_team:
-                openmp_barrier()
+            wait_for_team(&share)
             sum_parts_of_others(parts, count, constants)
         set_last_constants(plan.in_double, p.form, constants, 1)
         if has_little and kept != NULL:
@@ -319,6 +327,8 @@ cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, S
     for i in range(share.first, share.last):
         write_part(p, plan, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), constants, extreme,
                    at_part(kept, (i - share.first) * length, plan), next_diff_dst, next_parts + i, stream)
+    if share.timer != NULL:
+        share.timer.end_share(share.begun)
 
 
 cdef inline void share_of_rows(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last,
@@ -327,7 +337,7 @@ cdef inline void share_of_rows(const Problem* p, const Plan* plan, Py_ssize_t fi
     cdef Parts of_this, of_next
     cdef Stream flow
     cdef Stream* stream = begin_stream(p, &flow, locate(p, &p.out, first))
-    cdef Share share = Share(0, blocks(p.n, part_length(p.n)), part_length(p.n), False)
+    cdef Share share = Share(0, blocks(p.n, part_length(p.n)), part_length(p.n), NULL, 0)
     cdef Part* parts = of_this.parts
     cdef Part* next_parts = of_next.parts
     cdef Py_ssize_t i
@@ -344,22 +354,25 @@ cdef inline void share_of_rows(const Problem* p, const Plan* plan, Py_ssize_t fi
 
 
 cdef inline void share_of_row(const Problem* p, const Plan* plan, Py_ssize_t index, Part* parts, int thread,
-                              int threads, Workspace* w) noexcept nogil:
+                              int threads, Workspace* w, TeamTimer* timer) noexcept nogil:
     """The parts of one thread."""
     cdef Stream flow
     cdef Py_ssize_t length = part_length(p.n), count = blocks(p.n, length)
-    cdef Share share = Share(count * thread // threads, count * (thread + 1) // threads, length, True)
+    cdef Share share = Share(count * thread // threads, count * (thread + 1) // threads, length, timer, openmp_time())
     cdef Stream* stream = begin_stream(p, &flow, locate(p, &p.out, index) + share.first * length * p.out.n)
     one_row(p, plan, index, share, parts, False, False, parts, w, stream)
     if stream != NULL:
         stream.close()
 
 
-cdef inline void split_row(const Problem* p, const Plan* plan, Py_ssize_t index, Workspace* workspaces) noexcept nogil:
+cdef inline void split_row(const Problem* p, const Plan* plan, Py_ssize_t index, Workspace* workspaces,
+                           TeamTimer* timer) noexcept nogil:
     """A row whose parts are spread over the threads."""
     cdef Parts of_row
+    timer.start()
     with parallel(num_threads=plan.threads):
-        share_of_row(p, plan, index, of_row.parts, threadid(), openmp_team(), workspaces + threadid())
+        share_of_row(p, plan, index, of_row.parts, threadid(), openmp_team(), workspaces + threadid(), timer)
+    timer.stop(plan.threads)
 
 
 cdef inline void share_out(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last,
@@ -370,15 +383,24 @@ cdef inline void share_out(const Problem* p, const Plan* plan, Py_ssize_t first,
         share_of_batches(p, plan, first, last, w)
 
 
-cdef inline void walk_rows(const Problem* p, const Plan* plan, Workspace* workspaces) noexcept nogil:
+cdef inline void timed_share(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last, Workspace* w,
+                             TeamTimer* timer) noexcept nogil:
+    cdef double begun = openmp_time()
+    share_out(p, plan, first, last, w)
+    timer.end_share(begun)
+
+
+cdef inline void walk_rows(const Problem* p, const Plan* plan, Workspace* workspaces, TeamTimer* timer) noexcept nogil:
     cdef Py_ssize_t shares = blocks(plan.count, plan.together), i
     cdef int threads = plan.threads
     if plan.count < threads and p.n > part_length(p.n):
         for i in range(plan.count):
-            split_row(p, plan, i, workspaces)
+            split_row(p, plan, i, workspaces, timer)
     elif threads > 1:
+        timer.start()
         for i in prange(threads, schedule="static", num_threads=threads):
-            share_out(p, plan, shares * i // threads * plan.together,
-                      min(plan.count, shares * (i + 1) // threads * plan.together), workspaces + i)
+            timed_share(p, plan, shares * i // threads * plan.together,
+                        min(plan.count, shares * (i + 1) // threads * plan.together), workspaces + i, timer)
+        timer.stop(threads)
     else:                                   # a team of one costs as much as a small problem
         share_out(p, plan, 0, plan.count, workspaces)
