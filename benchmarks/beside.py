@@ -11,10 +11,11 @@ from benchmarks.duel import duel, good
 from benchmarks.problem import Problem
 from benchmarks.race import estimate, paired_ratio, timed
 from benchmarks.rivals.fastlsm_itself import prepare
+from benchmarks.stubborn import stubborn
 
 BEFORE, NOW = "before", "now"
 SECONDS = 2.5  # of a cell's rounds: the whole table in about a quarter of an hour
-THREADED = 65_536  # elements from which on a call has threads
+THREADED = 32_768  # elements from which on a call has threads
 
 
 def compare(options, console, progress):
@@ -30,7 +31,7 @@ def compare(options, console, progress):
         for name, (cell, threads) in chosen.items():
             progress.update(task, description=name)
             try:
-                with threadpool_limits(threads):
+                with threadpool_limits(threads), stubborn(*packages.values()):
                     results["compared"].append({"name": name} | _measure(cell, threads, packages, options.rounds))
             except Exception as error:  # another commit may not be able to; the rest is measured all the same
                 results["skipped"][name] = f"{type(error).__name__}: {error}"

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from threadpoolctl import threadpool_limits
 
 from benchmarks import bus, cases, hunt_report, machine, memory, report, rivals, runs
+from benchmarks.stubborn import stubborn
 
 LEFT_OUT_OF_QUICK = {"torch.compile": "compiling takes it longer than --quick has"}
 _WIDTH = 160  # where there is no terminal to ask
@@ -122,7 +123,7 @@ def _race(options):
     _warn_unless_quiet()
     watch = machine.Watch()
     results = {"machine": machine.describe(), "options": vars(options), "missing": missing, "cells": []}
-    with threadpool_limits(options.threads), _progress() as progress:
+    with threadpool_limits(options.threads), stubborn(), _progress() as progress:
         evict = bus.evictor(options.threads) if options.cold else None
         task = progress.add_task("", total=len(cells))
         for cell in cells:

@@ -7,8 +7,8 @@ on a machine at rest, and about a third as far on a busy one. The two change pla
 is not timed before those that are, so that the caches are as it leaves them itself.
 
 Calls with threads have a pause before them, as in `race.py`. The two share OpenMP's threads, which spin for a while
-after a call; but fastlsm takes a thread that spins for another program's, and once it believes in a crowd, the other's
-spinning threads would keep it in that belief, and on one thread.
+after a call; but a commit that asks for the system's load takes a thread that spins for another program's, and stays
+on one.
 """
 
 import time

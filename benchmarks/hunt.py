@@ -24,6 +24,7 @@ from benchmarks.hunt_figures import suspects
 from benchmarks.problem import Problem
 from benchmarks.race import PAUSE, estimate, race, slow_ones, timed
 from benchmarks.rivals import fastlsm_itself
+from benchmarks.stubborn import stubborn
 
 LEFT_OUT = {
     "torch.compile": "compiling takes it seconds for each problem; --rivals torch.compile has it take part",
@@ -54,7 +55,7 @@ def hunt(options, progress):
             if COPIES * each.cell.bytes > MEMORY * machine.available_memory():
                 results["left out"].append(each.name)
                 continue
-            with threadpool_limits(each.threads):
+            with threadpool_limits(each.threads), stubborn():
                 results["hunted"].append(_measure(each, contenders, options.rounds))
             results |= {"others": watch.others(), "stolen": watch.stolen()}
             progress.advance(task)

@@ -31,15 +31,16 @@ def compare(options, progress):
     others, missing = _others(options.rivals)
     try:
         from benchmarks.rivals.torch_eager import prepare_out as rival
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         rival, missing["PyTorch"] = None, str(error)
-    for (name, busy, other), shape in progress.track([(each, shape) for each in others for shape in SHAPES]):
-        problem = Problem(Cell("float32", "dst", Shape("", "", shape, -1)), options.threads)
-        with company.busy_processes(busy):
-            figures = _race(other, _calls(problem, rival), options)
-        decided, one, two = (figures[each] for each in ("decided", "one", "two"))
-        cells = (f"{decided:,.0f}", f"{one:,.0f}", f"{two:,.0f}", f"{decided / min(one, two):.2f}")
-        table.add_row(name, "x".join(map(str, shape)), *cells, f"{figures['rival']:,.0f}" if rival else "")
+    with progress:
+        for (name, busy, other), shape in progress.track([(each, shape) for each in others for shape in SHAPES]):
+            problem = Problem(Cell("float32", "dst", Shape("", "", shape, -1)), options.threads)
+            with company.busy_processes(busy):
+                figures = _race(other, _calls(problem, rival), options)
+            decided, one, two = (figures[each] for each in ("decided", "one", "two"))
+            cells = (f"{decided:,.0f}", f"{one:,.0f}", f"{two:,.0f}", f"{decided / min(one, two):.2f}")
+            table.add_row(name, "x".join(map(str, shape)), *cells, f"{figures['rival']:,.0f}" if rival else "")
     table.caption = machine.taken({"others": watch.others(), "stolen": watch.stolen()})
     return table, missing
 
@@ -52,10 +53,11 @@ def _others(patterns):
             continue
         try:
             chosen.append((name, 0, make()))
-        except ImportError as error:
+        except (ImportError, OSError) as error:
             missing[name] = str(error)
-    if not patterns or any(matches("a busy process", pattern) for pattern in patterns):
-        chosen.append(("nothing, beside a busy process", 1, lambda: None))
+    name = "nothing, beside a busy process"
+    if not patterns or any(matches(name, pattern) for pattern in patterns):
+        chosen.append((name, 1, lambda: None))
     return chosen, missing
 
 

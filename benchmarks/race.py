@@ -2,7 +2,8 @@
 
 Whatever else the machine does falls on all of a round's contenders alike, so that the paired ratio is steady where
 the times are not. The order changes between rounds. Before each turn there is a pause, in which the last contender's
-threads go to sleep, and one call that is not timed.
+threads go to sleep, and one call that is not timed. fastlsm would soon stay on one thread where it takes long to wake
+them, for longer than a turn: so it is timed in `stubborn`.
 """
 
 import gc

@@ -1,8 +1,9 @@
 """fastlsm with its threads, whatever they lose."""
 
+from contextlib import ExitStack
 from unittest import mock
 
-from fastlsm import _threads
+import fastlsm
 
 
 class _NoBackoff:
@@ -13,6 +14,11 @@ class _NoBackoff:
         pass
 
 
-def stubborn():
-    """A context in which each call has the threads that it asks for."""
-    return mock.patch.object(_threads, "_backoff", _NoBackoff())
+def stubborn(*packages):
+    """A context in which each call of fastlsm, or of the packages given, has the threads that it asks for."""
+    stack = ExitStack()
+    for package in packages or (fastlsm,):
+        threads = getattr(package, "_threads", None)
+        if hasattr(threads, "_backoff"):  # an older commit may have none
+            stack.enter_context(mock.patch.object(threads, "_backoff", _NoBackoff()))
+    return stack

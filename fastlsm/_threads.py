@@ -96,6 +96,7 @@ def note_lost(seconds):
     """A call took so much longer on several threads than it would have on one. One call at a time has several."""
     _backoff.note(seconds)
 
+
 def _is_forked():
     """Whether this is a forked child. libgomp hangs in one if its parent has used threads."""
     return os.getpid() != _process

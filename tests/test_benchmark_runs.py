@@ -1,8 +1,9 @@
-"""Several runs of the benchmark as one."""
+"""Several runs of the benchmark as one; a run of a mode that needs no library."""
 
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,3 +67,27 @@ def test_hunts_and_races_do_not_mix(tmp_path):
         runs.load([race_file, hunt_file])
     with pytest.raises(SystemExit, match="nothing that --json has written"):
         runs.load([other])
+
+
+@pytest.mark.thread_unsafe(reason="replaces what the whole process uses")
+def test_a_loop_with_what_is_installed(monkeypatch):
+    """A row for each other call and shape, also beside a busy process; what is not installed is named."""
+    progress = pytest.importorskip("rich.progress")
+    from benchmarks import company, loop
+
+    calls = []
+
+    def absent():
+        raise ImportError("no such library")
+
+    monkeypatch.setattr(company, "CALLS", {"a call": lambda: lambda: calls.append(1), "absent": absent})
+    monkeypatch.setattr(loop, "SHAPES", ((40, 1000), (40, 100)))
+    monkeypatch.setattr(loop, "QUICK_SECONDS", 0.01)
+    options = SimpleNamespace(rivals=None, quick=True, rounds=1, threads=2)
+    table, missing = loop.compare(options, progress.Progress(disable=True))
+    names, shapes, *figures, _ = (list(column.cells) for column in table.columns)
+    assert names == ["a call"] * 2 + ["nothing, beside a busy process"] * 2
+    assert shapes == ["40x1000", "40x100"] * 2
+    assert all(float(figure.replace(",", "")) > 0 for column in figures for figure in column)
+    assert missing["absent"] == "no such library"
+    assert len(calls) >= 6
