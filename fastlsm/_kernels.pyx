@@ -1,11 +1,13 @@
 """The kernels' entry points from Python: log-softmax and its gradient, any dtype, any strides.
 
 `run` is a whole call. It checks arrays in normal form and brings their axes to (outer, n, inner) (kernels/layout.pxd).
-`walk` asks for the plan (kernels/plan.pxd), which chooses one of four walks. All give the same bits:
+`walk` asks for the plan (kernels/plan.pxd), which chooses one of five walks. All give the same bits:
 
-- rows (kernels/rows.pxd): vectors run along the axis, row after row, in parts and chunks. - batches (the same file):
-some rows at once, where they lie. - flat rows (kernels/flat_rows.pxd): adjacent rows of a few elements, as one run. -
-columns (kernels/columns.pxd): vectors run across neighbouring rows, for an axis that is not the nearest in memory.
+- rows (kernels/rows.pxd): vectors run along the axis, row after row, in parts and chunks
+- batches (kernels/batches.pxd): some rows at once, where they lie
+- flat rows (kernels/flat_rows.pxd): adjacent rows of a few elements, as one run
+- columns (kernels/columns.pxd): vectors run across neighbouring rows, for an axis that is not the nearest in memory
+- interleaved (kernels/interleaved.pxd): the same for a few rows that fill a run of memory
 
 A walk decides in which order memory is visited. The loops that it calls (include/*.hpp) compute on adjacent elements,
 in vectors; convert.hpp brings elements of any stride there. What defines a result's bits is in include/bits.hpp and
@@ -17,6 +19,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
 from fastlsm.kernels.axes cimport AxisSet, find_axes, is_plain_axis
 from fastlsm.kernels.columns cimport walk_columns
+from fastlsm.kernels.interleaved cimport walk_interleaved
 from fastlsm.kernels.layout cimport (
     are_far_apart, are_one_axis, have_same_places, have_same_shape, is_aligned, lay_out, may_overlap_itself,
     order_of_result,
@@ -113,6 +116,8 @@ cdef struct Call:
 cdef void compute(const Call* call) noexcept nogil:
     if call.plan.walk == Walk.COLUMNS:
         walk_columns(call.problem, &call.plan, call.workspaces, call.timer)
+    elif call.plan.walk == Walk.INTERLEAVED:
+        walk_interleaved(call.problem, &call.plan, call.workspaces, call.timer)
     else:
         walk_rows(call.problem, &call.plan, call.workspaces, call.timer)
 
@@ -455,7 +460,7 @@ def plan(Form form, diff_dst, src, out, int axis, int threads=1):
             PyBuffer_Release(&buffers[d])
     plan = plan_for(&p, threads)
     return {
-        "walk": ("rows", "batches", "flat rows", "columns")[<int> plan.walk],
+        "walk": ("rows", "batches", "flat rows", "columns", "interleaved")[<int> plan.walk],
         "arithmetic": "float64" if plan.in_double else "float32",
         "format": format_name(plan.format).decode(),
         "count": plan.count,

@@ -32,7 +32,7 @@ def grid():
 
 
 def test_the_grid_has_every_walk(grid):
-    assert {found["walk"] for _, found in grid} >= {"rows", "batches", "columns"}
+    assert {found["walk"] for _, found in grid} >= {"rows", "batches", "columns", "interleaved"}
 
 
 def test_each_row_is_counted(grid):
@@ -52,6 +52,8 @@ def test_what_goes_together_fits_the_workspace(grid):
         elif found["walk"] == "flat rows":
             assert together % LANES == 0
             assert n * together <= min(elements, 8192)
+        elif found["walk"] == "interleaved":
+            assert 2 <= together <= 47
         else:
             assert together % LANES == 0
             assert LANES <= together <= 1344

@@ -199,36 +199,47 @@ inline void sum_slab(Format format, const char *x, ptrdiff_t pitch, ptrdiff_t n,
     });
 }
 
+/* Add `count` rows, each `pitch` bytes from the one before it, to one lane of their columns. */
+template <int count, class T>
+ALWAYS_INLINE void add_rows_to_lane(const T *x, ptrdiff_t pitch, ptrdiff_t width, double *lane_hi, double *lane_lo)
+{
+    using R = Arithmetic<T>;
+    constexpr bool HAS_LOW = ColumnSums<R>::HAS_LOW;
+    constexpr int step = WIDTH<f64_vector>;
+    ptrdiff_t c = 0;
+    for (; c + step <= width; c += step) {
+        f64_vector sum = load_vector(lane_hi + c), low = {};
+        if constexpr (HAS_LOW)
+            low = load_vector(lane_lo + c);
+        for (int k = 0; k < count; k++)
+            add_to<R>(&sum, &low, Item<T>::load_as_f64(below(x, k * pitch) + c));
+        store_vector(lane_hi + c, sum);
+        if constexpr (HAS_LOW)
+            store_vector(lane_lo + c, low);
+    }
+    for (; c < width; c++)
+        for (int k = 0; k < count; k++) {
+            Sum sum = add({ lane_hi[c], HAS_LOW ? lane_lo[c] : 0 },
+                          { (double)Item<T>::load_one(below(x, k * pitch) + c), 0 });
+            lane_hi[c] = sum.hi;
+            if constexpr (HAS_LOW)
+                lane_lo[c] = sum.lo;
+        }
+}
+
 template <class T>
 NOINLINE void sum_where_it_lies_of(const T *x, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t width, ptrdiff_t columns,
                                    double *lanes_hi, double *lanes_lo, double *hi, double *lo)
 {
     using R = Arithmetic<T>;
     constexpr bool HAS_LOW = ColumnSums<R>::HAS_LOW;
-    constexpr int step = WIDTH<f64_vector>;
     memset(lanes_hi, 0, LANES * columns * sizeof *lanes_hi);
     if (HAS_LOW)
         memset(lanes_lo, 0, LANES * columns * sizeof *lanes_lo);
     for (ptrdiff_t j = 0; j < n; j++) {
         const T *row = below(x, j * pitch);
-        double *lane_hi = lanes_hi + j % LANES * columns, *lane_lo = lanes_lo + j % LANES * columns;
         prefetch(below(row, ROWS_AHEAD * pitch), width * sizeof *row);
-        ptrdiff_t c = 0;
-        for (; c + step <= width; c += step) {
-            f64_vector sum = load_vector(lane_hi + c), low = {};
-            if constexpr (HAS_LOW)
-                low = load_vector(lane_lo + c);
-            add_to<R>(&sum, &low, Item<T>::load_as_f64(row + c));
-            store_vector(lane_hi + c, sum);
-            if constexpr (HAS_LOW)
-                store_vector(lane_lo + c, low);
-        }
-        for (; c < width; c++) {
-            Sum sum = add({ lane_hi[c], HAS_LOW ? lane_lo[c] : 0 }, { (double)Item<T>::load_one(row + c), 0 });
-            lane_hi[c] = sum.hi;
-            if constexpr (HAS_LOW)
-                lane_lo[c] = sum.lo;
-        }
+        add_rows_to_lane<1>(row, 0, width, lanes_hi + j % LANES * columns, lanes_lo + j % LANES * columns);
     }
     fold_columns<R>(lanes_hi, lanes_lo, n < LANES ? n : LANES, columns);
     memcpy(hi, lanes_hi, columns * sizeof *hi);

@@ -258,7 +258,8 @@ NOINLINE void exp_columns_of(Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, cons
                              const Copy *next, ptrdiff_t next_row)
 {
     using R = Arithmetic<T>;
-    R ties[WIDEST_TILE] = {};
+    R ties[WIDEST_TILE];
+    memset(ties, 0, apart ? n * sizeof *ties : 0);
     ExpColumns<T, apart> pass = { e, x, constants.of<R>(0), ties };
     over_columns<R>(pass, rows, n, next, next_row);
     if (apart)

@@ -120,6 +120,20 @@ cdef extern from "columns.hpp" nogil:
     void mend_columns(Format format, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n,
                       const Constants& constants) noexcept
 
+cdef extern from "interleaved.hpp" nogil:
+    enum:
+        FACTOR, FACTOR_LOW, FACTOR_REST, LARGEST, LARGEST_LOW, LOWEST, MAXIMUM
+    void sum_interleaved(
+        Format format, const char* x, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t start, Py_ssize_t height,
+        double* lanes_hi, double* lanes_lo, double* hi, double* lo) noexcept
+    void gather_maxima(
+        bint in_double, const Constants& lanes, const Constants& constants, Py_ssize_t rows) noexcept
+    void gather_ties(const Constants& lanes, const Constants& constants, Py_ssize_t rows) noexcept
+    void spread_constants(bint in_double, const Constants& constants, const Constants& lanes, int first, int last,
+                          Py_ssize_t rows) noexcept
+    void spread_sums(const Constants& constants, const Constants& lanes, Py_ssize_t rows) noexcept
+    void spread_ties(const Constants& constants, const Constants& lanes, Py_ssize_t rows) noexcept
+
 cdef extern from "openmp.h" nogil:
     int openmp_team() noexcept
     void openmp_barrier() noexcept

@@ -17,9 +17,10 @@ cdef extern from "item.hpp" nogil:
 
 cdef extern from "tuning.hpp" nogil:
     enum:
-        FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW, LEAST_DST_ROW_READ_AHEAD,
-        LEAST_FLAT_RUN, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_WIDE_RUN, MOST_FLAT_ROWS, MOST_TOGETHER, NARROWEST_TILE,
-        NEAR_RUN, NEAR_TILE, SLAB, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TILE
+        FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW, LEAST_DST_ROW_READ_AHEAD, LEAST_FLAT_RUN,
+        LEAST_INTERLEAVED, LEAST_INTERLEAVED_DST, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_WIDE_RUN, MOST_FLAT_ROWS,
+        MOST_TOGETHER, NARROWEST_TILE, NEAR_RUN, NEAR_TILE, SLAB, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW,
+        TURNED_ROW, WIDEST_TILE
 
 
 cdef enum class Walk:
@@ -27,6 +28,7 @@ cdef enum class Walk:
     BATCHES                     # some rows together, where they lie
     FLAT                        # adjacent short rows as one run of elements
     COLUMNS                     # tiles of neighbouring columns
+    INTERLEAVED                 # neighbouring columns that are all of one run of memory, and few
 
 cdef struct Plan:
     Walk walk
@@ -164,6 +166,27 @@ cdef inline void plan_flat_rows(const Problem* p, Plan* plan) noexcept nogil:
     plan.together = round_up(plan.together, LANES)
 
 
+cdef inline bint is_interleaved(const Problem* p, const Plan* plan) noexcept nogil:
+    """Whether the rows of an outer place are few, and one run of memory. They are counted along `inner`."""
+    cdef Py_ssize_t item = p.out.itemsize
+    cdef Py_ssize_t least = LEAST_INTERLEAVED if traits_of(p.form).needs_exp else LEAST_INTERLEAVED_DST
+    if not 1 < p.inner < LEAST_WIDE_RUN or p.n < least:
+        return False
+    return (
+        p.diff_dst.dtype == p.out.dtype and p.src.dtype == p.out.dtype
+        and p.diff_dst.inner == item and p.src.inner == item and p.out.inner == item
+        and p.diff_dst.n == item * p.inner and p.src.n == item * p.inner and p.out.n == item * p.inner
+    )
+
+
+cdef inline void plan_interleaved(const Problem* p, Plan* plan) noexcept nogil:
+    cdef Py_ssize_t outer = plan.count // p.inner
+    plan.walk = Walk.INTERLEAVED
+    plan.format = format_of(p.out.dtype)
+    plan.together = p.inner
+    plan.threads = <int> min(<Py_ssize_t> plan.threads, outer)
+
+
 cdef inline void plan_columns(const Problem* p, Plan* plan, Format arithmetic) noexcept nogil:
     cdef Py_ssize_t inner
     cdef bint turned, adjacent
@@ -219,6 +242,8 @@ cdef inline Plan plan_for(const Problem* p, int threads) noexcept nogil:
     plan.exchanged = plan.near = plan.tall = plan.wide = plan.reads_next = False
     if is_flat(p, &plan, ready):
         plan_flat_rows(p, &plan)
+    elif is_interleaved(p, &plan):
+        plan_interleaved(p, &plan)
     elif plan.count >= FEW_COLUMNS and (p.n <= longest_turned_row(p, &plan, ready) or not along):
         plan_columns(p, &plan, arithmetic)
     else:
@@ -236,7 +261,7 @@ cdef inline void arrange(Problem* p, const Plan* plan) noexcept nogil:
             p.outer, p.inner = p.inner, p.outer
             for op in operands:
                 op.outer, op.inner = op.inner, op.outer
-    elif p.inner > 1:                       # rows are counted along `outer` and the loops
+    elif plan.walk != Walk.INTERLEAVED and p.inner > 1:     # rows are counted along `outer` and the loops
         if p.outer > 1:
             for op in operands:
                 op.loops[p.ndim] = op.outer

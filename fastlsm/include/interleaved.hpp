@@ -1,0 +1,105 @@
+/* Interleaved rows: the first elements of some rows are adjacent, then come the second ones, and so on.
+ *
+ * LANES elements of each row are a group, which is one run of memory. Element i of a group belongs to row i % rows and
+ * to lane i / rows. So a group is computed as a row of a tile is (columns.hpp), whose columns are the lanes of the
+ * rows. The sums of these columns are the lanes' sums, and each lane has the constants of its row.
+ */
+#ifndef FASTLSM_INTERLEAVED_HPP
+#define FASTLSM_INTERLEAVED_HPP
+
+#include "columns.hpp"
+
+namespace {
+
+/* Add elements `start` to `start + height - 1` of rows of n elements to the rows' lanes. The sum of each finished part
+ * is added to hi and lo. All that is added belongs to one part. */
+template <class T>
+NOINLINE void sum_interleaved_of(const T *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t start, ptrdiff_t height,
+                                 double *lanes_hi, double *lanes_lo, double *hi, double *lo)
+{
+    using R = Arithmetic<T>;
+    constexpr bool HAS_LOW = ColumnSums<R>::HAS_LOW;
+    const ptrdiff_t part = part_length(n), used = start % part + height, group = LANES * rows;
+    if (start % part == 0)
+        for (ptrdiff_t i = 0; i < group; i++)
+            lanes_hi[i] = lanes_lo[i] = 0;
+    ptrdiff_t rest = height * rows;
+    for (; rest >= 4 * group; rest -= 4 * group, x += 4 * group)
+        add_rows_to_lane<4>(x, group * (ptrdiff_t)sizeof(T), group, lanes_hi, lanes_lo);
+    for (; rest > 0; rest -= group, x += group)
+        add_rows_to_lane<1>(x, 0, rest < group ? rest : group, lanes_hi, lanes_lo);
+    if (used % part != 0 && start + height != n)
+        return;
+    fold_columns<R>(lanes_hi, lanes_lo, used < LANES ? used : LANES, rows);
+    for (ptrdiff_t c = 0; c < rows; c++) {
+        Sum sum = add({ hi[c], lo[c] }, { lanes_hi[c], HAS_LOW ? lanes_lo[c] : 0 });
+        hi[c] = sum.hi, lo[c] = sum.lo;
+    }
+}
+
+inline void sum_interleaved(Format format, const char *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t start,
+                            ptrdiff_t height, double *lanes_hi, double *lanes_lo, double *hi, double *lo)
+{
+    with_item(format, [&](auto of) {
+        sum_interleaved_of((const typename decltype(of)::type *)x, rows, n, start, height, lanes_hi, lanes_lo, hi, lo);
+    });
+}
+
+template <class R> void gather_maxima_of(const Constants &lanes, const Constants &constants, ptrdiff_t rows)
+{
+    const R *from = lanes.of<R>(MAXIMUM);
+    R *to = constants.of<R>(MAXIMUM);
+    memcpy(to, from, rows * sizeof(R));
+    for (ptrdiff_t l = 1; l < LANES; l++)
+        for (ptrdiff_t c = 0; c < rows; c++)
+            to[c] = from[l * rows + c] > to[c] ? from[l * rows + c] : to[c];
+}
+
+/* The maximum of each row, from those of its lanes. */
+inline void gather_maxima(bool in_double, const Constants &lanes, const Constants &constants, ptrdiff_t rows)
+{
+    (in_double ? gather_maxima_of<double> : gather_maxima_of<float>)(lanes, constants, rows);
+}
+
+/* How many elements of each row are at its maximum, from its lanes. */
+inline void gather_ties(const Constants &lanes, const Constants &constants, ptrdiff_t rows)
+{
+    memcpy(constants.ties, lanes.ties, rows * sizeof(double));
+    for (ptrdiff_t l = 1; l < LANES; l++)
+        for (ptrdiff_t c = 0; c < rows; c++)
+            constants.ties[c] += lanes.ties[l * rows + c];
+}
+
+template <class V> void spread(V *to, const V *from, ptrdiff_t rows)
+{
+    memcpy(to, from, rows * sizeof(V));
+    for (ptrdiff_t have = rows; have < LANES * rows; have *= 2)
+        memcpy(to + have, to, have * sizeof(V));
+}
+
+/* All lanes get the constants `first` to `last` of their row, and what else of it the loops over columns read. */
+inline void spread_constants(bool in_double, const Constants &constants, const Constants &lanes, int first, int last,
+                             ptrdiff_t rows)
+{
+    for (int constant = first; constant <= last; constant++)
+        if (in_double)
+            spread(lanes.of<double>(constant), constants.of<double>(constant), rows);
+        else
+            spread(lanes.of<float>(constant), constants.of<float>(constant), rows);
+}
+
+/* The sums of diff_dst, for `mend_columns`. */
+inline void spread_sums(const Constants &constants, const Constants &lanes, ptrdiff_t rows)
+{
+    spread(lanes.diff_dst_hi, constants.diff_dst_hi, rows);
+    spread(lanes.diff_dst_lo, constants.diff_dst_lo, rows);
+}
+
+/* The marks of `mark_little_rests`, for `hide_largest`. */
+inline void spread_ties(const Constants &constants, const Constants &lanes, ptrdiff_t rows)
+{
+    spread(lanes.ties, constants.ties, rows);
+}
+
+} // namespace
+#endif
