@@ -85,11 +85,11 @@ def threads_for(elements, num_threads):
         return 1
     if num_threads is None:
         most = min(most, available()[0])
-    elif kernels.openmp_threads()[0]:
+    elif _is_forked() or kernels.openmp_threads()[0]:
         return 1
     else:
         most = min(most, num_threads, _MOST)
-    return most if most > 1 and not _is_forked() and _has_team() else 1
+    return most if most > 1 and _has_team() else 1
 
 
 def note_lost(seconds):

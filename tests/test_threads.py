@@ -559,15 +559,19 @@ assert len(seen) < 50, seen
 @openmp
 @linux
 @several
-def test_two_threads_on_two_processors_gain_time():
-    script = """
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((300, 1000), 1), ((300, 1000), 0), ((3, 100_000), 1), ((1, 300_000), 1)], ids=str
+)
+def test_two_threads_on_two_processors_gain_time(shape, axis):
+    """Also where one of them has twice as much to do, and where they wait for each other in the middle."""
+    script = f"""
 seen = []
 _threads._backoff.note = seen.append
-x = x_of()
-while not seen or min(seen) >= 0:       # a busy machine may take a while
-    fastlsm.log_softmax(x)
+x = x_of().reshape({shape})
+while not seen or min(seen) >= 0:
+    fastlsm.log_softmax(x, {axis})
 """
-    check(COUNT + script, OMP_NUM_THREADS="2")
+    check(COUNT + script, OMP_NUM_THREADS="2", timeout=300)  # on a busy machine it takes a while
 
 
 @linux

@@ -5,34 +5,36 @@
 #include "openmp.h"
 #include <atomic>
 #include <limits>
+#include <stddef.h>
 
 namespace {
 
 /* Seconds that the regions of a call took longer than one thread would have; below 0 if they gained. One thread would
- * have computed all shares, each as quickly as the quickest was: other threads may have been interrupted. */
+ * have computed all items (rows, tiles, elements) as quickly as the quickest did: others may have been interrupted. */
 class TeamTimer {
+    static constexpr double NEVER = std::numeric_limits<double>::infinity();
     double started = 0;
-    std::atomic<double> quickest{ std::numeric_limits<double>::infinity() };
+    std::atomic<double> quickest{ NEVER }; /* of an item */
 
 public:
     double lost = 0;
 
     void start() { started = openmp_time(); }
 
-    /* A thread has computed its share, which it began then. */
-    void end_share(double begun)
+    /* A thread has computed its items, which it began then. */
+    void end_share(double begun, ptrdiff_t items)
     {
-        const double took = openmp_time() - begun;
+        const double took = (openmp_time() - begun) / items;
         double seen = quickest.load(std::memory_order_relaxed);
         while (took < seen && !quickest.compare_exchange_weak(seen, took, std::memory_order_relaxed)) {
         }
     }
 
-    /* All have: the region has ended. */
-    void stop(int threads)
+    /* All threads have: the region, of so many items, has ended. */
+    void stop(ptrdiff_t items)
     {
-        lost += openmp_time() - started - threads * quickest;
-        quickest = std::numeric_limits<double>::infinity();
+        lost += openmp_time() - started - items * quickest;
+        quickest = NEVER;
     }
 };
 

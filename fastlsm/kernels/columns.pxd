@@ -397,7 +397,7 @@ cdef inline void timed_share_of_tiles(const Problem* p, const Plan* plan, Py_ssi
                                       Workspace* w, TeamTimer* timer) noexcept nogil:
     cdef double begun = openmp_time()
     share_of_tiles(p, plan, start, stop, w)
-    timer.end_share(begun)
+    timer.end_share(begun, stop - start)
 
 
 cdef inline void walk_columns(const Problem* p, const Plan* plan, Workspace* workspaces,
@@ -409,6 +409,6 @@ cdef inline void walk_columns(const Problem* p, const Plan* plan, Workspace* wor
         timer.start()
         for i in prange(threads, schedule="static", num_threads=threads):
             timed_share_of_tiles(p, plan, tiles * i // threads, tiles * (i + 1) // threads, workspaces + i, timer)
-        timer.stop(threads)
+        timer.stop(tiles)
     else:
         share_of_tiles(p, plan, 0, tiles, workspaces)

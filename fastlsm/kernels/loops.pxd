@@ -143,5 +143,5 @@ cdef extern from "team_timer.hpp" nogil:
     cppclass TeamTimer:
         double lost
         void start() noexcept
-        void end_share(double begun) noexcept
-        void stop(int threads) noexcept
+        void end_share(double begun, Py_ssize_t items) noexcept
+        void stop(Py_ssize_t items) noexcept

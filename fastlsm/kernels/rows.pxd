@@ -328,7 +328,7 @@ cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, S
         write_part(p, plan, &diff_dst, &src, out, i * length, min(p.n, (i + 1) * length), constants, extreme,
                    at_part(kept, (i - share.first) * length, plan), next_diff_dst, next_parts + i, stream)
     if share.timer != NULL:
-        share.timer.end_share(share.begun)
+        share.timer.end_share(share.begun, min(p.n, share.last * length) - share.first * length)
 
 
 cdef inline void share_of_rows(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last,
@@ -372,7 +372,7 @@ cdef inline void split_row(const Problem* p, const Plan* plan, Py_ssize_t index,
     timer.start()
     with parallel(num_threads=plan.threads):
         share_of_row(p, plan, index, of_row.parts, threadid(), openmp_team(), workspaces + threadid(), timer)
-    timer.stop(plan.threads)
+    timer.stop(p.n)
 
 
 cdef inline void share_out(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last,
@@ -387,7 +387,7 @@ cdef inline void timed_share(const Problem* p, const Plan* plan, Py_ssize_t firs
                              TeamTimer* timer) noexcept nogil:
     cdef double begun = openmp_time()
     share_out(p, plan, first, last, w)
-    timer.end_share(begun)
+    timer.end_share(begun, last - first)
 
 
 cdef inline void walk_rows(const Problem* p, const Plan* plan, Workspace* workspaces, TeamTimer* timer) noexcept nogil:
@@ -401,6 +401,6 @@ cdef inline void walk_rows(const Problem* p, const Plan* plan, Workspace* worksp
         for i in prange(threads, schedule="static", num_threads=threads):
             timed_share(p, plan, shares * i // threads * plan.together,
                         min(plan.count, shares * (i + 1) // threads * plan.together), workspaces + i, timer)
-        timer.stop(threads)
+        timer.stop(plan.count)
     else:                                   # a team of one costs as much as a small problem
         share_out(p, plan, 0, plan.count, workspaces)
