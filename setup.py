@@ -127,7 +127,9 @@ def cpp_sources(extension):
 
 
 def extensions():
-    included = [str(path) for kind in ("*.h", "*.hpp", "*.pxd") for path in sorted(Path("fastlsm").rglob(kind))]
+    included = [
+        str(path) for kind in ("*.h", "*.hpp", "*.pxd", "*.pxi") for path in sorted(Path("fastlsm").rglob(kind))
+    ]
     for level, flags in LEVELS.items():
         yield Extension(
             f"fastlsm._kernels_{level}",

@@ -238,17 +238,22 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
            [-0.33333333,  0.16666667,  0.16666667]])
     """
     if (src is None) == (dst is None):
-        hint = "; is src the axis? beside 'dst' that has to be given by name" if isinstance(src, (int, tuple)) else ""
-        raise TypeError(
-            "log_softmax_backward() takes exactly one of 'src' (what log_softmax was given) and 'dst' (what it "
-            f"returned); {'neither' if src is None else 'both'} given{hint}"
-        )
+        raise neither_or_both(src, dst)
     form, name, second = (_BACKWARD_SRC, "src", src) if dst is None else (_BACKWARD_DST, "dst", dst)
     dtype = None if dtype is None else dtype_of(dtype)
     result = kernels.run(form, diff_dst, second, axis, out, dtype, num_threads, threads_for, note_lost)
     if result is not None:
         return result
     return _convert_and_run(form, {"diff_dst": diff_dst, name: second}, axis, out, dtype, num_threads)
+
+
+def neither_or_both(src, dst):
+    """The error where exactly one of the two is to be given."""
+    hint = "; is src the axis? beside 'dst' that has to be given by name" if isinstance(src, (int, tuple)) else ""
+    return TypeError(
+        "log_softmax_backward() takes exactly one of 'src' (what log_softmax was given) and 'dst' (what it "
+        f"returned); {'neither' if src is None else 'both'} given{hint}"
+    )
 
 
 def _convert_and_run(form, named, axis, out, dtype, num_threads):
@@ -262,15 +267,15 @@ def _convert_and_run(form, named, axis, out, dtype, num_threads):
         check_out(out)
     _held = [kernels.hold(a) for a in (*arrays.values(), out)]
     views = {name: plain_view(a) for name, a in arrays.items()}
-    _refuse_labels(views)
+    refuse_labels(views)
     operands = operands_of(views)
     view = None if out is None else plain_view(out)
     result = kernels.run(form, operands[0], operands[-1], axis, view, dtype, num_threads, threads_for, note_lost)
     return result if out is None else out
 
 
-def _refuse_labels(operands):
-    """Integers where the gradient should be, of one axis less than the other operand."""
+def refuse_labels(operands):
+    """Refuse integers where the gradient should be, of one axis less than the other operand."""
     names = list(operands)
     first, last = operands[names[0]], operands[names[-1]]
     if first.dtype.kind in "iu" and first.ndim == last.ndim - 1:

@@ -9,11 +9,13 @@
 - columns (kernels/columns.pxd): vectors run across neighbouring rows, for an axis that is not the nearest in memory
 - interleaved (kernels/interleaved.pxd): the same for a few rows that fill a run of memory
 
+Rows in chunks (kernels/partials.pxd, _partials.pxi) take the passes of rows and of columns.
+
 A walk decides in which order memory is visited. The loops that it calls (include/*.hpp) compute on adjacent elements,
 in vectors; convert.hpp brings elements of any stride there. What defines a result's bits is in include/bits.hpp and
 real.hpp.
 """
-from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 
@@ -24,9 +26,12 @@ from fastlsm.kernels.layout cimport (
     are_far_apart, are_one_axis, have_same_places, have_same_shape, is_aligned, lay_out, may_overlap_itself,
     order_of_result,
 )
-from fastlsm.kernels.loops cimport CACHE_LINE, TeamTimer, next_line
+from fastlsm.kernels.loops cimport CACHE_LINE, Partial, TeamTimer, combine_partials, next_line
+from fastlsm.kernels.partials cimport Job, lay_out_rows, walk_chunks
 from fastlsm.kernels.plan cimport Plan, Walk, arrange, plan_for
-from fastlsm.kernels.problem cimport DType, Form, Operand, Problem, caches, format_name, writes_from_exp
+from fastlsm.kernels.problem cimport (
+    DType, Form, Operand, Problem, blocks, caches, format_name, part_length, writes_from_exp,
+)
 from fastlsm.kernels.rows cimport walk_rows
 from fastlsm.kernels.workspace cimport Workspace
 
@@ -111,10 +116,14 @@ cdef struct Call:
     Plan plan
     Workspace* workspaces       # one for each thread, or NULL
     TeamTimer* timer
+    Partial* partials           # of rows in chunks, or NULL
+    Job job                     # what is done to these
 
 
 cdef void compute(const Call* call) noexcept nogil:
-    if call.plan.walk == Walk.COLUMNS:
+    if call.partials != NULL:
+        walk_chunks(call.problem, &call.plan, call.job, call.partials, call.workspaces, call.timer)
+    elif call.plan.walk == Walk.COLUMNS:
         walk_columns(call.problem, &call.plan, call.workspaces, call.timer)
     elif call.plan.walk == Walk.INTERLEAVED:
         walk_interleaved(call.problem, &call.plan, call.workspaces, call.timer)
@@ -164,8 +173,8 @@ cdef class Aside:
         return 0
 
 
-cdef int walk(Problem* p, int threads, note_lost) except -1:
-    """Compute p.out, by rows or by columns; the result is the same."""
+cdef int walk(Problem* p, int threads, note_lost, Partial* partials=NULL, Job job=Job.FINISH) except -1:
+    """Compute p.out, by rows or by columns; the result is the same. Given partials, do a job on rows in chunks."""
     cdef Call call
     cdef TeamTimer timer
     cdef void* memory = NULL
@@ -177,6 +186,7 @@ cdef int walk(Problem* p, int threads, note_lost) except -1:
     call.plan = plan_for(p, threads if has_team else 1)
     call.workspaces = NULL
     call.timer = &timer
+    call.partials, call.job = partials, job
     arrange(p, &call.plan)
     threads = call.plan.threads
     elements = call.plan.count * p.n
@@ -473,6 +483,9 @@ def plan(Form form, diff_dst, src, out, int axis, int threads=1):
         "tall": bool(plan.tall),
         "wide": bool(plan.wide),
     }
+
+
+include "_partials.pxi"
 
 
 def set_caches(Py_ssize_t ahead_from, Py_ssize_t far_from, Py_ssize_t stage):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 import fastlsm
-from fastlsm import _api, _runtime
+from fastlsm import _api, _runtime, partials
 
 settings.register_profile("default", deadline=None, max_examples=150, derandomize=True)
 settings.load_profile("default")
@@ -30,6 +30,7 @@ def isa(request):
     """Runs the test with the kernels of each level in turn."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_api, "kernels", kernels_of(request.param))
+        patch.setattr(partials, "kernels", kernels_of(request.param))
         yield request.param
 
 

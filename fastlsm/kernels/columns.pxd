@@ -364,6 +364,11 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
     write_tile(p, plan, &at, extreme, largest, meanwhile, constants, w)
 
 
+cdef inline Py_ssize_t tiles_of(const Problem* p, const Plan* plan) noexcept nogil:
+    cdef Py_ssize_t in_one_go = columns_in_one_go(p.inner, plan.count)
+    return plan.count // in_one_go * blocks(in_one_go, plan.together)
+
+
 cdef inline Tile tile_at(const Problem* p, const Plan* plan, Py_ssize_t i) noexcept nogil:
     cdef Py_ssize_t in_one_go = columns_in_one_go(p.inner, plan.count), tiles = blocks(in_one_go, plan.together)
     cdef Py_ssize_t start = i % tiles * plan.together
@@ -402,8 +407,7 @@ cdef inline void timed_share_of_tiles(const Problem* p, const Plan* plan, Py_ssi
 
 cdef inline void walk_columns(const Problem* p, const Plan* plan, Workspace* workspaces,
                               TeamTimer* timer) noexcept nogil:
-    cdef Py_ssize_t in_one_go = columns_in_one_go(p.inner, plan.count)
-    cdef Py_ssize_t tiles = plan.count // in_one_go * blocks(in_one_go, plan.together), i
+    cdef Py_ssize_t tiles = tiles_of(p, plan), i
     cdef int threads = plan.threads
     if threads > 1:
         timer.start()

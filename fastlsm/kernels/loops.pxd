@@ -44,7 +44,11 @@ cdef extern from "convert.hpp" nogil:
                      Py_ssize_t n) noexcept
 
 cdef extern from "overflow.hpp" nogil:
-    Sum sum_of_huge(DType dtype, const char* x, Py_ssize_t stride, Py_ssize_t n) noexcept
+    struct ScaledSum:
+        Sum sum
+        double unit
+    Sum unscaled(ScaledSum of) noexcept
+    ScaledSum sum_of_huge(DType dtype, const char* x, Py_ssize_t stride, Py_ssize_t n) noexcept
 
 cdef extern from "turn.hpp" nogil:
     void turn(bint in_double, char* to, Py_ssize_t to_pitch, const char* source, Py_ssize_t source_pitch,
@@ -145,3 +149,12 @@ cdef extern from "team_timer.hpp" nogil:
         void start() noexcept
         void end_share(double begun, Py_ssize_t items) noexcept
         void stop(Py_ssize_t items) noexcept
+
+cdef extern from "partials.hpp" nogil:
+    struct Partial:
+        pass
+    void combine_partials(Partial* to, const Partial* of, Py_ssize_t rows, Py_ssize_t count) noexcept
+    void set_exps(bint in_double, Partial* to, const Constants& constants, Py_ssize_t row) noexcept
+    void set_sum(Partial* to, ScaledSum of) noexcept
+    void set_constants(bint in_double, Form form, const Constants& constants, const Partial* totals, Py_ssize_t count,
+                       Py_ssize_t rows) noexcept

@@ -2,7 +2,7 @@
 
 from libc.math cimport INFINITY, fabs
 
-from fastlsm.kernels.loops cimport Constants, Sum, sum_of_huge
+from fastlsm.kernels.loops cimport Constants, Sum, sum_of_huge, unscaled
 from fastlsm.kernels.problem cimport Problem
 
 
@@ -12,6 +12,6 @@ cdef inline bint mend_sum(const Problem* p, const char* diff_dst, const Constant
     cdef Sum sum
     if fabs(constants.diff_dst_hi[row]) < INFINITY:
         return False
-    sum = sum_of_huge(p.diff_dst.dtype, diff_dst, p.diff_dst.n, p.n)
+    sum = unscaled(sum_of_huge(p.diff_dst.dtype, diff_dst, p.diff_dst.n, p.n))
     constants.diff_dst_hi[row], constants.diff_dst_lo[row] = sum.hi, sum.lo
     return True
