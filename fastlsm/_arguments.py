@@ -12,6 +12,12 @@ def array_of(x, name):
     """`x` or what it makes of itself, an array of any kind; if masked, then nowhere."""
     if x is None:
         raise TypeError(f"{name} must be an array; got None")
+    graph = getattr(x, "__dask_graph__", None)
+    if callable(graph) and graph() is not None:
+        raise TypeError(
+            f"{name} is a lazy {type(x).__name__} of Dask's, which would be computed here: fastlsm.dask takes Dask's "
+            f"arrays as they are, and {name}.compute() makes a NumPy array"
+        )
     try:
         array = np.asanyarray(x)
     except (TypeError, ValueError) as error:
