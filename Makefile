@@ -2,7 +2,7 @@
 .PHONY: build test parallel emulate sanitize fuzz lint docs bench compare example wheels clean
 
 build:  ## compile the kernels in place; again after a change to a .pyx, .pxd, .hpp or .h
-	pip install --editable '.[test,lint,bench,examples]'
+	pip install --editable '.[test,lint,bench,examples,dask]'
 
 test:
 	pytest
@@ -30,7 +30,7 @@ fuzz:  ## random problems in guarded memory, for SECONDS; `tests/fuzz.py --guide
 lint:
 	ruff check .
 	ruff format --check .
-	cython-lint fastlsm/*.pyx fastlsm/kernels/*.pxd
+	cython-lint fastlsm/*.pyx fastlsm/*.pxi fastlsm/kernels/*.pxd
 	clang-format --dry-run -Werror fastlsm/include/*.h* fastlsm/include/vectors/*.hpp
 	python -m mypy.stubtest fastlsm --ignore-missing-stub
 

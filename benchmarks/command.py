@@ -34,6 +34,9 @@ def run(options):
     if options.beside:
         _beside(options)
         return
+    if options.dask:
+        _dask(options)
+        return
     if options.accuracy:
         _accuracy(options)
         return
@@ -93,6 +96,14 @@ def _beside(options):
 
     _warn_unless_quiet()
     comparison.show(beside.compare(options, console, _progress()), console)
+
+
+def _dask(options):
+    from benchmarks import chunks
+
+    _warn_unless_quiet()
+    for table in chunks.measure(options, _progress()):
+        console.print(table)
 
 
 def _accuracy(options):

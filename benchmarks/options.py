@@ -44,6 +44,11 @@ def parse(arguments=None):
     mode.add_argument("--loop", action="store_true", help="fastlsm in a loop with one other library's call")
     mode.add_argument("--linear", action="store_true", help="fastlsm alone: time per element, 1e5 to 1e9 elements")
     mode.add_argument(
+        "--dask",
+        action="store_true",
+        help="fastlsm.dask beside the plain formula and one array; --only threads, processes",
+    )
+    mode.add_argument(
         "--accuracy", action="store_true", help="no timing: each contender's worst error, also where a model is sure"
     )
     mode.add_argument(

@@ -11,6 +11,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "sphin
 exclude_patterns = ["_build"]
 nitpicky = True  # a reference that leads nowhere is an error
 default_role = "autolink"  # `x` is a link where x is a public name, else in italics
+autodoc_typehints = "none"  # the docstrings have the types
 rst_prolog = ".. currentmodule:: fastlsm"
 
 html_theme = "pydata_sphinx_theme"

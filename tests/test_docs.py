@@ -8,6 +8,7 @@ import pytest
 import reference
 
 import fastlsm
+from fastlsm import partials
 
 pytestmark = pytest.mark.thread_unsafe(reason="examples set the threads of the process, and are read from its output")
 
@@ -16,12 +17,19 @@ PAGES = [pages.ROOT / "README.md", *sorted(pages.DOCS.glob("*.rst"))]
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_examples(page):
+    if page.stem == "chunks":
+        pytest.importorskip("dask.array")
+        pytest.importorskip("zarr")
     pages.run(page)
 
 
-@pytest.mark.parametrize("name", fastlsm.__all__)
-def test_help_in_a_terminal(name):
-    doc = inspect.getdoc(getattr(fastlsm, name))
+FUNCTIONS = [getattr(fastlsm, name) for name in fastlsm.__all__]
+FUNCTIONS += [getattr(partials, name) for name in partials.__all__ if name != "PARTIAL"]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f"{f.__module__}.{f.__name__}")
+def test_help_in_a_terminal(function):
+    doc = inspect.getdoc(function)
     assert max(len(line) for line in doc.splitlines() if "https://" not in line) + len("    ") <= 80
     assert "\\" not in doc  # no LaTeX
     assert ":math:" not in doc
