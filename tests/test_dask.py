@@ -363,8 +363,9 @@ def test_past_memory(kind, tmp_path, capsys):
 
 
 @pytest.fixture
-def client():
+def client(tmp_path, monkeypatch):
     """Of two worker processes. Each test has its own: a worker that was killed may not come back."""
+    monkeypatch.chdir(tmp_path)  # in a clone, workers would find the folder of sources before the installed package
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
