@@ -367,6 +367,8 @@ def client(tmp_path, monkeypatch):
     """Of two worker processes. Each test has its own: a worker that was killed may not come back."""
     monkeypatch.chdir(tmp_path)  # in a clone, workers would find the folder of sources before the installed package
     distributed = pytest.importorskip("distributed")
+    cloudpickle = pytest.importorskip("cloudpickle")
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import this file
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0, silence_logs=50
