@@ -218,7 +218,7 @@ cdef inline void timed_share_of_blocks(const Problem* p, const Plan* plan, Py_ss
                                        Workspace* w, TeamTimer* timer) noexcept nogil:
     cdef double begun = openmp_time()
     share_of_blocks(p, plan, first, last, w)
-    timer.end_share(begun)
+    timer.end_share(begun, last - first)
 
 
 cdef inline void walk_interleaved(const Problem* p, const Plan* plan, Workspace* workspaces,
@@ -229,6 +229,6 @@ cdef inline void walk_interleaved(const Problem* p, const Plan* plan, Workspace*
         timer.start()
         for i in prange(threads, schedule="static", num_threads=threads):
             timed_share_of_blocks(p, plan, count * i // threads, count * (i + 1) // threads, workspaces + i, timer)
-        timer.stop(threads)
+        timer.stop(count)
     else:
         share_of_blocks(p, plan, 0, count, workspaces)

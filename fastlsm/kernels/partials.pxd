@@ -176,7 +176,7 @@ cdef inline void timed_share_of_parts(const Problem* p, const Plan* plan, Job jo
                                       Partial* partials, Workspace* w, TeamTimer* timer) noexcept nogil:
     cdef double begun = openmp_time()
     share_of_parts(p, plan, job, first, last, partials, w)
-    timer.end_share(begun)
+    timer.end_share(begun, last - first)
 
 
 cdef inline void walk_chunks(const Problem* p, const Plan* plan, Job job, Partial* partials, Workspace* workspaces,
@@ -190,6 +190,6 @@ cdef inline void walk_chunks(const Problem* p, const Plan* plan, Job job, Partia
         for i in prange(threads, schedule="static", num_threads=threads):
             timed_share_of_parts(p, plan, job, count * i // threads, count * (i + 1) // threads, partials,
                                  workspaces + i, timer)
-        timer.stop(threads)
+        timer.stop(count)
     else:
         share_of_parts(p, plan, job, 0, count, partials, workspaces)

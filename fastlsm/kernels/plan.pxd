@@ -221,8 +221,8 @@ cdef inline void plan_rows(const Problem* p, Plan* plan, bint ready) noexcept no
     plan.walk = Walk.BATCHES if plan.together > 1 else Walk.ROWS
 
 
-cdef inline Plan plan_for(const Problem* p, int threads) noexcept nogil:
-    """The plan: here is decided between rows and columns."""
+cdef inline Plan plan_for(const Problem* p, int threads, bint in_chunks) noexcept nogil:
+    """The plan: here is decided between rows and columns. `in_chunks`: the rows are chunks of longer ones."""
     cdef Plan plan
     cdef Format arithmetic
     cdef bint adjacent, ready, along
@@ -242,7 +242,7 @@ cdef inline Plan plan_for(const Problem* p, int threads) noexcept nogil:
     plan.exchanged = plan.near = plan.tall = plan.wide = plan.reads_next = False
     if is_flat(p, &plan, ready):
         plan_flat_rows(p, &plan)
-    elif is_interleaved(p, &plan):
+    elif not in_chunks and is_interleaved(p, &plan):
         plan_interleaved(p, &plan)
     elif plan.count >= FEW_COLUMNS and (p.n <= longest_turned_row(p, &plan, ready) or not along):
         plan_columns(p, &plan, arithmetic)
