@@ -101,15 +101,11 @@ def _operands(shape, blocks):
     return {form: (diff_dst, dst if form == "dst" else x) for form in FORMS}
 
 
-def _first(chunk):
-    return chunk[:1, :1]
-
-
 def _computes(result):
     """A call that computes all of a result, and keeps next to nothing of it."""
-    return result.map_blocks(
-        _first, chunks=tuple((1,) * count for count in result.numblocks), dtype=result.dtype
-    ).compute
+    chunks = tuple((1,) * count for count in result.numblocks)
+    # A lambda goes to worker processes by value. They could not import a function of this module.
+    return result.map_blocks(lambda chunk: chunk[:1, :1], chunks=chunks, dtype=result.dtype).compute
 
 
 def _race(calls, options):

@@ -1,11 +1,9 @@
 """fastlsm.dask: lazy, in any chunks, within the bounds, the same bits under every scheduler; in docs/chunks.rst."""
 
-import os
-import signal
 import sys
-import threading
 from pathlib import Path
 
+import in_workers
 import numpy as np
 import pytest
 import reference
@@ -367,8 +365,6 @@ def client(tmp_path, monkeypatch):
     """Of two worker processes. Each test has its own: a worker that was killed may not come back."""
     monkeypatch.chdir(tmp_path)  # in a clone, workers would find the folder of sources before the installed package
     distributed = pytest.importorskip("distributed")
-    cloudpickle = pytest.importorskip("cloudpickle")
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import this file
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0, silence_logs=50
@@ -376,17 +372,6 @@ def client(tmp_path, monkeypatch):
         distributed.Client(cluster) as client,
     ):
         yield client
-
-
-def kill_one_worker(block, flag, block_id):
-    """Kills its process, once."""
-    if block_id == (1, 3):
-        try:
-            os.close(os.open(flag, os.O_CREAT | os.O_EXCL))
-        except FileExistsError:
-            return block
-        os.kill(os.getpid(), signal.SIGKILL)
-    return block
 
 
 @pytest.mark.parametrize("when", ["first pass", "last pass"])
@@ -399,10 +384,10 @@ def test_a_worker_is_killed(client, rng, tmp_path, form, when):
     options = {"flag": str(flag), "dtype": np.float32, "meta": np.empty((0, 0), np.float32)}
     lazy = in_chunks(x, chunks)
     if when == "first pass":
-        lazy = lazy.map_blocks(kill_one_worker, **options)
+        lazy = lazy.map_blocks(in_workers.kill_one_worker, **options)
     lazy = call(fastlsm.dask, form, in_chunks(g, chunks), lazy)
     if when == "last pass":
-        lazy = lazy.map_blocks(kill_one_worker, **options)
+        lazy = lazy.map_blocks(in_workers.kill_one_worker, **options)
     result = client.compute(lazy).result(timeout=120)
     assert flag.exists()
     assert_right(form, result, g, x)
@@ -410,14 +395,8 @@ def test_a_worker_is_killed(client, rng, tmp_path, form, when):
     assert np.array_equal(bits(result), bits(undisturbed.compute(scheduler="synchronous")))
 
 
-def limits():
-    import fastlsm
-
-    return os.getpid(), fastlsm.get_num_threads(), threading.active_count()
-
-
 def test_a_worker_keeps_its_limit(client):
     """Dask's worker processes set OMP_NUM_THREADS to their number of threads."""
-    counts = client.run(limits)
+    counts = client.run(in_workers.limits)
     assert len({pid for pid, *_ in counts.values()}) == 2
     assert {threads for _, threads, _ in counts.values()} == {1}
