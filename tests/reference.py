@@ -109,13 +109,16 @@ def backward_dst(diff_dst, dst, axis=-1):
 
 
 def largest(diff_dst, mass, axis=-1, real=LONG):
-    """The number of which the error is counted in units: of the two formulas, the smaller of the largest numbers."""
+    """The number of which the error is counted in units: of the two formulas, the smaller of the largest numbers.
+
+    A mass above 1, which an arbitrary dst may give, is no probability. There only the first formula counts.
+    """
     diff_dst = np.asarray(diff_dst, real)
     with np.errstate(all="ignore"):
         product, kept, given = _terms(diff_dst, mass, axis, real)
         first = np.maximum(np.maximum(np.abs(product), np.abs(diff_dst)), np.abs(diff_dst - product))
         second = np.maximum(np.maximum(np.abs(given), np.abs(kept)), np.abs(kept - given))
-        return np.fmin(first, second)
+        return np.where(mass.p > 1, first, np.fmin(first, second))
 
 
 def unit(x, dtype, real=LONG):
