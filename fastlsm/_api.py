@@ -120,16 +120,15 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
     diff_dst : array_like
         The gradient with respect to the forward's result: float32, bfloat16
         (ml_dtypes'), float16 or float64, of any shape, strides and memory
-        order, without a copy. Integers, bools and lists of Python's numbers
-        take `np.result_type` of theirs and the other operand's, which is
-        float64 if that is none of floats, too; these are copied, as
-        byte-swapped and unaligned arrays are. A masked array is taken if
-        nothing in it is masked.
+        order, without a copy. Integers and bools become `np.result_type` of
+        their dtype and the other operand's, or float64 if neither operand has
+        floats. They are copied, as byte-swapped and unaligned arrays are. A
+        masked array is taken if nothing in it is masked.
     src : array_like, optional
-        What `log_softmax` was given, of `diff_dst`'s shape. Its result does as
-        well: normalising twice changes no more than the last bits.
+        What `log_softmax` was given, of `diff_dst`'s shape. What it returned
+        is right, too: normalising twice changes no more than the last bits.
     axis : int, tuple of ints or None, default -1
-        The forward's axis or axes, as there.
+        The axis or axes along which `log_softmax` was taken.
     dst : array_like, optional
         What `log_softmax` returned, of `diff_dst`'s shape. exp(dst) is taken
         as it is, normalised or not. Exactly one of `src` and `dst` is given.
@@ -153,10 +152,10 @@ def log_softmax_backward(diff_dst, src=None, axis=-1, *, dst=None, out=None, dty
     Raises
     ------
     TypeError
-        If both or neither of `src` and `dst` are given; if an operand is None,
-        has masked elements or another dtype; if `axis` is neither an integer,
-        nor several, nor None; if `num_threads` is not an integer; if `out` is
-        not an array, or `out` or `dtype` of another dtype.
+        If both or neither of `src` and `dst` are given; if `diff_dst` is None;
+        if an operand has masked elements or another dtype; if `axis` is
+        neither an integer, nor several, nor None; if `num_threads` is not an
+        integer; if `out` is not an array, or `out` or `dtype` of another dtype.
     ValueError
         If the operands' shapes differ (nothing is broadcast), if `out` is
         read-only or has another shape, if `axis` names an axis twice, or if
