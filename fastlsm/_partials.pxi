@@ -49,8 +49,10 @@ def finish(Form form, diff_dst, src, out, totals, int threads, note_lost):
 def combine(partials, to):
     """Combine adjacent partials, equally many for each element of `to`, which has some."""
     cdef Py_buffer source, target
+    cdef Py_ssize_t rows = to.size, count = partials.size // to.size
     PyObject_GetBuffer(partials, &source, PyBUF_C_CONTIGUOUS)
     PyObject_GetBuffer(to, &target, PyBUF_C_CONTIGUOUS)
-    combine_partials(<Partial*> target.buf, <const Partial*> source.buf, to.size, partials.size // to.size)
+    with nogil:
+        combine_partials(<Partial*> target.buf, <const Partial*> source.buf, rows, count)
     PyBuffer_Release(&source)
     PyBuffer_Release(&target)

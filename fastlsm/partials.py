@@ -115,7 +115,9 @@ def reduce_chunk(
         kernels.reduce_src(rows["src"], in_double, partials, threads, note_lost)
     if "diff_dst" in rows:
         kernels.reduce_diff_dst(rows["diff_dst"], in_double, partials, threads, note_lost)
-    return combine(partials).reshape(shape)
+    partials = combine(partials).reshape(shape)
+    partials["max"] += 0.0  # of 0 and -0, walks of different orders find either
+    return partials
 
 
 def combine(partials: NDArray[Any], axis: SupportsIndex | Sequence[SupportsIndex] | None = -1) -> NDArray[Any]:
@@ -323,6 +325,9 @@ def _finish(
     _check_partials(totals, "totals")
     if out is not None:
         check_out(out)
+        if dtype is not None:
+            kernels.native_code(dtype_of(dtype), "dtype is")
+        kernels.native_code(out.dtype, "out has dtype")
         dtype = out.dtype
     operands, axes, dtype, threads, _held = _normal(form, named, axis, dtype, num_threads)
     expected = tuple(1 if d in axes else extent for d, extent in enumerate(operands[0].shape))

@@ -43,6 +43,12 @@ inline ScaledSum sum_of_huge(DType dtype, const char *x, ptrdiff_t stride, ptrdi
             return { { not_finite, 0 }, 1 };
         if (huge.hi == 0)
             return { others, 1 };
+        Sum unscaled = { huge.hi / HUGE_SCALE, huge.lo / HUGE_SCALE };
+        if (fabs(unscaled.hi) < INFINITY) {
+            Sum sum = add(unscaled, others);
+            if (fabs(sum.hi) < INFINITY) /* as where no sum has overflowed on the way */
+                return { sum, 1 };
+        }
         return { add(huge, { others.hi * HUGE_SCALE, others.lo * HUGE_SCALE }), 1 / HUGE_SCALE };
     });
 }
