@@ -1,6 +1,6 @@
 """Log-softmax and its gradient for Dask's arrays: lazy, chunk by chunk, the softmax axis included.
 
-``pip install 'fastlsm[dask]'`` installs Dask; `import fastlsm` alone never imports it.
+The extra ``dask`` installs Dask, in a clone by ``pip install '.[dask]'``. `import fastlsm` alone never imports it.
 
 Along one chunk, rows are computed by `fastlsm.log_softmax` itself. Where the softmax axis has several chunks, each is
 gone over twice, as `fastlsm.partials` does it: the chunks themselves are never gathered.
@@ -174,6 +174,7 @@ def _call(form: str, operands: dict[str, Any], axis: Any, dtype: Any, num_thread
     shape, *other = (x.shape for x in operands.values())
     if other and other[0] != shape:
         raise ValueError(f"{' and '.join(operands)} must have the same shape; got {shape} and {other[0]}")
+    layer = "log_softmax" if form == "LOG_SOFTMAX" else "log_softmax_backward"
     step = _Step(form, {"axis": axis, "dtype": None if dtype is None else dtype_of(dtype)}, num_threads)
     meta = step.whole(*(np.zeros((0,) * x.ndim, x.dtype) for x in operands.values()))
     step.options["dtype"] = meta.dtype
@@ -181,11 +182,12 @@ def _call(form: str, operands: dict[str, Any], axis: Any, dtype: Any, num_thread
     axes = tuple(range(ndim) if axis is None else (d % ndim for d in (axis if isinstance(axis, tuple) else (axis,))))
     _, arrays = unify_chunks(*(part for x in operands.values() for part in (x, tuple(range(ndim)))))
     if all(arrays[0].numblocks[d] == 1 for d in axes):
-        return da.map_blocks(step.run("whole"), *arrays, dtype=meta.dtype, meta=meta)
+        return da.map_blocks(step.run("whole"), *arrays, token=layer, dtype=meta.dtype, meta=meta)
     of_partials = np.empty((0,) * ndim, partials.PARTIAL)
     reduced = da.map_blocks(
         step.run("reduce"),
         *(arrays[:1] if form == "BACKWARD_DST" else arrays),
+        token=f"{layer}-reduce",
         chunks=tuple((1,) * len(c) if d in axes else c for d, c in enumerate(arrays[0].chunks)),
         dtype=partials.PARTIAL,
         meta=of_partials,
@@ -199,9 +201,12 @@ def _call(form: str, operands: dict[str, Any], axis: Any, dtype: Any, num_thread
         dtype=partials.PARTIAL,
         split_every=split_every,
         combine=_combine,
+        name=f"{layer}-combine",
         reduced_meta=of_partials,
     )
-    return da.map_blocks(step.run("finish"), *arrays, totals, chunks=arrays[0].chunks, dtype=meta.dtype, meta=meta)
+    return da.map_blocks(
+        step.run("finish"), *arrays, totals, token=layer, chunks=arrays[0].chunks, dtype=meta.dtype, meta=meta
+    )
 
 
 def _check(x: Any, name: str) -> None:

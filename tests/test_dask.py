@@ -168,6 +168,16 @@ def test_chunks_are_not_gathered(rng, form):
     assert max(size for is_partial, size in seen if is_partial) == 3
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_names_of_layers(form):
+    """Dask's repr, progress bars and dashboard show them."""
+    name = "log_softmax" if form == "forward" else "log_softmax_backward"
+    x = da.zeros((4, 6), chunks=(2, 3))
+    layers = {key.rpartition("-")[0] for key in call(fastlsm.dask, form, x, x).dask.layers}
+    assert {name, f"{name}-reduce", f"{name}-combine-aggregate"} <= layers
+    assert call(fastlsm.dask, form, x.rechunk(6), x.rechunk(6)).name.rpartition("-")[0] == name
+
+
 # ------------------------------------------------------------------------------------------------- errors
 
 X = da.zeros((4, 6), chunks=(2, 3))
