@@ -57,6 +57,21 @@ def _index(axis):
     raise TypeError(f"axis must be an integer, a tuple of integers or None; got {reprlib.repr(axis)}")
 
 
+def count_or_none(count, name, least):
+    """`count` as an int, or None."""
+    if count is None:
+        return None
+    if isinstance(count, bool):
+        raise TypeError(f"{name} must be an integer or None, got {count!r}")
+    try:
+        found = operator.index(count)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer or None, got {count!r}") from None
+    if found < least:
+        raise ValueError(f"{name} must be at least {least}, got {found}")
+    return found
+
+
 def check_out(out):
     # Not isinstance, which believes what an object says of its class.
     if not issubclass(type(out), np.ndarray):

@@ -1,10 +1,10 @@
 """On how many threads a call runs."""
 
-import operator
 import os
 import threading
 import time
 
+from fastlsm._arguments import count_or_none
 from fastlsm._backoff import Backoff
 from fastlsm._runtime import kernels
 
@@ -148,17 +148,8 @@ def omp_num_threads(environ):
 
 def checked_num_threads(num_threads):
     """`num_threads` as an int, no larger than makes sense, or None."""
-    if num_threads is None:
-        return None
-    if isinstance(num_threads, bool):
-        raise TypeError(f"num_threads must be an integer or None, got {num_threads!r}")
-    try:
-        count = operator.index(num_threads)
-    except TypeError:
-        raise TypeError(f"num_threads must be an integer or None, got {num_threads!r}") from None
-    if count < 1:
-        raise ValueError(f"num_threads must be at least 1, got {count}")
-    return min(count, _MOST)
+    count = count_or_none(num_threads, "num_threads", 1)
+    return None if count is None else min(count, _MOST)
 
 
 def _processors():

@@ -20,7 +20,7 @@ from dask.array.reductions import _tree_reduce  # type: ignore[import-not-found,
 import fastlsm
 from fastlsm import partials
 from fastlsm._api import neither_or_both, refuse_labels
-from fastlsm._arguments import axes_of, dtype_of
+from fastlsm._arguments import axes_of, count_or_none, dtype_of
 from fastlsm._threads import checked_num_threads
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ def log_softmax_backward(
 def _call(form: str, operands: dict[str, Any], axis: Any, dtype: Any, num_threads: Any, split_every: Any) -> da.Array:
     axis = axes_of(axis)
     num_threads = checked_num_threads(num_threads) or 1
+    split_every = count_or_none(split_every, "split_every", 2)
     for name, x in operands.items():
         _check(x, name)
     refuse_labels(operands)

@@ -209,6 +209,8 @@ def of_other_chunks():
         (lambda: fastlsm.dask.log_softmax(X, (0, -2)), ValueError, "duplicate value in 'axis'"),
         (lambda: fastlsm.dask.log_softmax(X, dtype=int), TypeError, "dtype is int64; supported are"),
         (lambda: fastlsm.dask.log_softmax(X, num_threads=0), ValueError, "num_threads must be at least 1"),
+        (lambda: fastlsm.dask.log_softmax(X, split_every=1), ValueError, "split_every must be at least 2, got 1"),
+        (lambda: fastlsm.dask.log_softmax(X, split_every=2.5), TypeError, "split_every must be an integer or None"),
         (lambda: fastlsm.dask.log_softmax_backward(X), TypeError, "exactly one of 'src' .* neither given"),
         (lambda: fastlsm.dask.log_softmax_backward(X, X, dst=X), TypeError, "exactly one of 'src' .* both given"),
         (
