@@ -3,11 +3,15 @@
 from contextlib import contextmanager
 from functools import partial
 
-import dask
-import dask.array as da
 import numpy as np
-from distributed import Client, LocalCluster
 from rich.table import Table
+
+try:
+    import dask
+    import dask.array as da
+    from distributed import Client, LocalCluster
+except ImportError as error:
+    raise SystemExit(f"--dask needs {error.name}; pip install 'dask[array,distributed]' brings it") from None
 
 import fastlsm
 import fastlsm.dask
