@@ -408,7 +408,7 @@ def test_a_worker_is_killed(client, rng, tmp_path, form, when):
 
 
 def test_a_worker_keeps_its_limit(client):
-    """Dask's worker processes set OMP_NUM_THREADS to their number of threads."""
+    """Dask sets OMP_NUM_THREADS to 1 in its worker processes."""
     counts = client.run(in_workers.limits)
     assert len({pid for pid, *_ in counts.values()}) == 2
     assert {threads for _, threads, _ in counts.values()} == {1}
