@@ -25,10 +25,12 @@ def second_level(root="/sys/devices/system/cpu"):
 def limits(second):
     """What `kernels.set_caches` takes, where a processor has `second` bytes of second-level cache.
 
-    Measured on two processors, one thread. With 2 MB (Intel Sapphire Rapids): a result past the caches from 4 MB on
-    takes 1.01 of the time from 16 MB on, from 64 MB on 1.15; asking ahead from 128 KB on 0.98 of that from 512 KB on,
-    from 8 MB on 0.99. With 1 MB (AMD Zen 4): past the caches from 4 MB on 1.06 to 1.12 for results of 6 MB, from 16 MB
-    on 1.2 for those of 12 MB; ahead from 512 KB on 1.01, from 1 MB on 1.03, from 8 MB on 1.10; half the stage 1.08.
+    Other numbers were tried on two processors, on one thread. Here is the time with each, over the time with these:
+
+                   2 MB, Intel Sapphire Rapids          1 MB, AMD Zen 4
+        ahead_from 128 KB 0.98, 8 MB 0.99               512 KB 1.01, 1 MB 1.03, 8 MB 1.11
+        far_from   4 MB 1.01, 64 MB 1.15                4 MB 1.06 (results of 6 MB), 16 MB 1.2 (results of 12 MB)
+        stage      not tried                            half 1.08, a quarter 1.11
     """
     second = min(max(second, _LEAST), _MOST)
     return {"ahead_from": second // 4, "far_from": 8 * second, "stage": second // 4 // 8}

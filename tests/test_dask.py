@@ -354,7 +354,7 @@ print(size, limit, peak.bytes)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and sets a limit that only Linux has")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc; elsewhere RLIMIT_DATA does not count what is mapped")
 @pytest.mark.parametrize("kind", ["memmap", "zarr"])
 def test_past_memory(kind, tmp_path, capsys):
     """An array, and a result, larger than all the memory that the process may take."""

@@ -12,7 +12,7 @@ struct Caches {
     ptrdiff_t stage;      /* doubles: so many of an operand's elements a tile may hold, at most STAGE */
 };
 
-Caches caches = { 1 << 19, 1 << 24, STAGE }; /* until then */
+Caches caches = { 1 << 19, 1 << 24, STAGE }; /* as for 2 MB, until they are set */
 
 } // namespace
 #endif

@@ -43,12 +43,10 @@ inline ScaledSum sum_of_huge(DType dtype, const char *x, ptrdiff_t stride, ptrdi
             return { { not_finite, 0 }, 1 };
         if (huge.hi == 0)
             return { others, 1 };
-        Sum unscaled = { huge.hi / HUGE_SCALE, huge.lo / HUGE_SCALE };
-        if (fabs(unscaled.hi) < INFINITY) {
-            Sum sum = add(unscaled, others);
-            if (fabs(sum.hi) < INFINITY) /* as where no sum has overflowed on the way */
-                return { sum, 1 };
-        }
+        /* In the unit of the sums that do not overflow, if it fits: a partial says which unit it has. */
+        Sum sum = add({ huge.hi / HUGE_SCALE, huge.lo / HUGE_SCALE }, others);
+        if (fabs(sum.hi) < INFINITY)
+            return { sum, 1 };
         return { add(huge, { others.hi * HUGE_SCALE, others.lo * HUGE_SCALE }), 1 / HUGE_SCALE };
     });
 }

@@ -15,8 +15,8 @@ from fastlsm.kernels.loops cimport (
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan
 from fastlsm.kernels.problem cimport (
-    LANES, Form, Format, FormTraits, Operand, Problem, arithmetic_format, locate, part_length, real_size, size_of,
-    traits_of, writes_from_exp, writes_over_operand,
+    LANES, Form, Format, FormTraits, Operand, Problem, arithmetic_format, blocks, locate, part_length, real_size,
+    size_of, traits_of, writes_from_exp, writes_over_operand,
 )
 from fastlsm.kernels.workspace cimport RowConstants, Workspace
 from libc.string cimport memcpy, memset
@@ -127,7 +127,7 @@ cdef inline void sum_exp(const Problem* p, const Plan* plan, const Block* block,
             exp_slab(p, plan, block, apart, j, end, lanes, w)
         e = Strip(exp_at(block, j, w), LANES * block.exp_bytes)
         if hides:
-            hide_largest(plan.in_double, e, (end - j + LANES - 1) // LANES, group, lanes)
+            hide_largest(plan.in_double, e, blocks(end - j, LANES), group, lanes)
         sum_interleaved(arithmetic_format(plan.in_double), e.data, block.rows, p.n, j, end - j, w.lanes,
                         w.lanes + LANES * WIDEST_TILE // 2, constants.exps_hi, constants.exps_lo)
         j = end
