@@ -58,7 +58,7 @@ def plan(Form form, diff_dst, src, out, int axis, int threads=1):
             PyBuffer_Release(&buffers[d])
     plan = plan_for(&p, threads, False)
     return {
-        "walk": ("rows", "batches", "flat rows", "columns", "interleaved")[<int> plan.walk],
+        "walk": ("rows", "batches", "flat rows", "columns", "interleaved", "tall")[<int> plan.walk],
         "arithmetic": "float64" if plan.in_double else "float32",
         "format": format_name(plan.format).decode(),
         "count": plan.count,
@@ -68,6 +68,5 @@ def plan(Form form, diff_dst, src, out, int axis, int threads=1):
         "reads next": bool(plan.reads_next),
         "exchanged": bool(plan.exchanged),
         "near": bool(plan.near),
-        "tall": bool(plan.tall),
         "wide": bool(plan.wide),
     }

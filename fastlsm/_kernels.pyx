@@ -33,6 +33,7 @@ from fastlsm.kernels.problem cimport (
     DType, Form, Operand, Problem, blocks, caches, format_name, part_length, writes_from_exp,
 )
 from fastlsm.kernels.rows cimport walk_rows
+from fastlsm.kernels.tall cimport walk_tall
 from fastlsm.kernels.workspace cimport Workspace
 
 import _thread
@@ -125,6 +126,8 @@ cdef void compute(const Call* call) noexcept nogil:
         walk_chunks(call.problem, &call.plan, call.job, call.partials, call.workspaces, call.timer)
     elif call.plan.walk == Walk.COLUMNS:
         walk_columns(call.problem, &call.plan, call.workspaces, call.timer)
+    elif call.plan.walk == Walk.TALL:
+        walk_tall(call.problem, &call.plan, call.workspaces, call.timer)
     elif call.plan.walk == Walk.INTERLEAVED:
         walk_interleaved(call.problem, &call.plan, call.workspaces, call.timer)
     else:

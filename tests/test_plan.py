@@ -32,7 +32,7 @@ def grid():
 
 
 def test_the_grid_has_every_walk(grid):
-    assert {found["walk"] for _, found in grid} >= {"rows", "batches", "columns", "interleaved"}
+    assert {found["walk"] for _, found in grid} >= {"rows", "batches", "columns", "interleaved", "tall"}
 
 
 def test_each_row_is_counted(grid):
@@ -54,6 +54,9 @@ def test_what_goes_together_fits_the_workspace(grid):
             assert n * together <= min(elements, 8192)
         elif found["walk"] == "interleaved":
             assert 2 <= together <= 47
+        elif found["walk"] == "tall":
+            assert together % LANES == 0
+            assert LANES <= together <= (1344 if found["arithmetic"] == "float64" else 2144)
         else:
             assert together % LANES == 0
             assert LANES <= together <= 1344
@@ -86,22 +89,34 @@ def test_a_plan_changes_nothing_and_is_the_same_again():
 def test_the_axis_decides_between_rows_and_columns(form, dtype):
     a = np.empty((1000, 1000), dtype)
     assert plan(form, a, 1)["walk"] == "batches"
-    assert plan(form, a, 0)["walk"] == "columns"
-    assert plan(form, np.asfortranarray(a), 1)["walk"] == "columns"
+    assert plan(form, a, 0)["walk"] in ("columns", "tall")
+    assert plan(form, np.asfortranarray(a), 1)["walk"] in ("columns", "tall")
     assert plan(form, a[:, ::2], 1)["walk"] == "rows"  # nothing lies as the loops want it
     assert plan(form, a[:, :3], 0)["walk"] == "rows"  # columns are vectors of neighbours: three fill none
     assert plan(form, np.empty((4, MOST // 4), dtype), 1)["walk"] == "rows"
 
 
+def walk_of(form, shape, dtype=np.float32):
+    return plan(form, np.empty(shape, dtype), 0)["walk"]
+
+
+def test_long_columns_are_tall():
+    assert [walk_of("BACKWARD_DST", (n, 1000)) for n in (95, 96)] == ["columns", "tall"]
+    assert [walk_of("BACKWARD_DST", (200, inner)) for inner in (160, 180)] == ["columns", "tall"]
+    assert [walk_of("LOG_SOFTMAX", (n, 1000)) for n in (511, 512)] == ["columns", "tall"]
+    # The src form keeps exp in scratch, where it can.
+    assert [walk_of("BACKWARD_SRC", (n, 1000)) for n in (1024, 1025)] == ["columns", "tall"]
+    assert [walk_of("BACKWARD_SRC", (n, 1000), np.float64) for n in (512, 513)] == ["columns", "tall"]
+    assert [walk_of("BACKWARD_SRC", (n, 9000)) for n in (511, 512)] == ["columns", "tall"]  # 16 MiB
+
+
 @pytest.mark.parametrize("form", _runtime.kernels.FORMS)
-def test_columns_are_tall_where_scratch_has_no_room_for_narrow_tiles(form):
-    for dtype in DTYPES:
-        tall = [plan(form, np.empty((n, 3000), dtype), 0)["tall"] for n in (1000, 1024, 1025, 3000)]
-        assert tall == [False, False, dtype != np.float64, dtype != np.float64]
+def test_tall_columns_are_neighbours_and_many(form):
     a = np.empty((3000, 1000), np.float32)
-    assert not plan(form, a[:, ::2], 0)["tall"]  # no two of its columns are adjacent
-    assert not plan(form, a, 1)["tall"]
-    assert plan(form, a, 0)["together"] > plan(form, a[:1000], 0)["together"]
+    assert plan(form, a, 0)["walk"] == plan(form, a.T, 1)["walk"] == "tall"
+    assert plan(form, a[:, ::2], 0)["walk"] == "columns"
+    assert plan(form, a[:, :15], 0)["walk"] == "rows"
+    assert plan(form, a, 1)["walk"] != "tall"
 
 
 def test_mixed_dtypes_go_through_the_arithmetics_type():

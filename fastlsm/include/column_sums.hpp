@@ -155,18 +155,29 @@ NOINLINE void add_block_of(const T *x, ptrdiff_t pitch, ptrdiff_t height, bool b
 }
 
 /* Fold the `used` lanes of `columns` columns as the tree of bits.hpp, to the first lane. The other lanes hold nothing,
- * and adding 0 would change no bit. */
-template <class R> void fold_columns(double *hi, double *lo, ptrdiff_t used, ptrdiff_t columns)
+ * and adding 0 would change no bit. Lanes are `stride` doubles apart. */
+template <class R> void fold_columns(double *hi, double *lo, ptrdiff_t stride, ptrdiff_t used, ptrdiff_t columns)
 {
     for (ptrdiff_t step = LANES / 2; step; step /= 2)
-        for (ptrdiff_t i = 0, below = step * columns; i < ((used < 2 * step ? used : 2 * step) - step) * columns; i++) {
-            if constexpr (sizeof(R) == sizeof(double)) {
-                Sum sum = add({ hi[i], lo[i] }, { hi[i + below], lo[i + below] });
-                hi[i] = sum.hi, lo[i] = sum.lo;
-            } else {
-                hi[i] += hi[i + below];
+        for (ptrdiff_t l = 0; l < step && l + step < used; l++)
+            for (ptrdiff_t i = l * stride, below = step * stride; i < l * stride + columns; i++) {
+                if constexpr (sizeof(R) == sizeof(double)) {
+                    Sum sum = add({ hi[i], lo[i] }, { hi[i + below], lo[i + below] });
+                    hi[i] = sum.hi, lo[i] = sum.lo;
+                } else {
+                    hi[i] += hi[i + below];
+                }
             }
-        }
+}
+
+/* Add the folded sums of a part of each column to what the parts before have. */
+template <class R>
+void add_part(double *hi, double *lo, const double *part_hi, const double *part_lo, ptrdiff_t columns)
+{
+    for (ptrdiff_t c = 0; c < columns; c++) {
+        Sum sum = add({ hi[c], lo[c] }, { part_hi[c], sizeof(R) == sizeof(double) ? part_lo[c] : 0 });
+        hi[c] = sum.hi, lo[c] = sum.lo;
+    }
 }
 
 /* Add rows `start` to `start + height - 1` of columns of n elements to the columns' lanes. It goes LANES columns at a
@@ -189,12 +200,8 @@ inline void sum_slab(Format format, const char *x, ptrdiff_t pitch, ptrdiff_t n,
             add_block_of((const T *)x + c, pitch, height, begins, block_hi, block_lo);
             if (!ends)
                 continue;
-            fold_columns<Arithmetic<T>>(block_hi, block_lo, used < LANES ? used : LANES, LANES);
-            for (int l = 0; l < LANES; l++) {
-                Sum sum = add({ hi[c + l], lo[c + l] },
-                              { block_hi[l], ColumnSums<Arithmetic<T>>::HAS_LOW ? block_lo[l] : 0 });
-                hi[c + l] = sum.hi, lo[c + l] = sum.lo;
-            }
+            fold_columns<Arithmetic<T>>(block_hi, block_lo, LANES, used < LANES ? used : LANES, LANES);
+            add_part<Arithmetic<T>>(hi + c, lo + c, block_hi, block_lo, LANES);
         }
     });
 }
@@ -241,7 +248,7 @@ NOINLINE void sum_where_it_lies_of(const T *x, ptrdiff_t pitch, ptrdiff_t n, ptr
         prefetch(below(row, ROWS_AHEAD * pitch), width * sizeof *row);
         add_rows_to_lane<1>(row, 0, width, lanes_hi + j % LANES * columns, lanes_lo + j % LANES * columns);
     }
-    fold_columns<R>(lanes_hi, lanes_lo, n < LANES ? n : LANES, columns);
+    fold_columns<R>(lanes_hi, lanes_lo, columns, n < LANES ? n : LANES, columns);
     memcpy(hi, lanes_hi, columns * sizeof *hi);
     if (HAS_LOW)
         memcpy(lo, lanes_lo, columns * sizeof *lo);
@@ -256,6 +263,39 @@ inline void sum_where_it_lies(Format format, const char *x, ptrdiff_t pitch, ptr
         sum_where_it_lies_of((const typename decltype(of)::type *)x, pitch, n, width, columns, lanes_hi, lanes_lo, hi,
                              lo);
     });
+}
+
+/* Add rows, `pitch` bytes from each to the next, to one lane of their columns. Four together: the lane comes from afar.
+ */
+inline void add_rows(Format format, const char *x, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t width, double *lane_hi,
+                     double *lane_lo)
+{
+    with_item(format, [&](auto of) {
+        using T = typename decltype(of)::type;
+        ptrdiff_t j = 0;
+        for (; j + 4 <= rows; j += 4)
+            add_rows_to_lane<4>((const T *)(x + j * pitch), pitch, width, lane_hi, lane_lo);
+        for (; j < rows; j++)
+            add_rows_to_lane<1>((const T *)(x + j * pitch), 0, width, lane_hi, lane_lo);
+    });
+}
+
+/* Fold the lanes of a part of some columns. Set the columns' sums if the part is the first, else add to them. */
+inline void end_part(bool in_double, bool first, double *lanes_hi, double *lanes_lo, ptrdiff_t stride, ptrdiff_t used,
+                     ptrdiff_t columns, double *hi, double *lo)
+{
+    auto end = [&](auto zero) {
+        using R = decltype(zero);
+        fold_columns<R>(lanes_hi, lanes_lo, stride, used < LANES ? used : LANES, columns);
+        if (!first)
+            return add_part<R>(hi, lo, lanes_hi, lanes_lo, columns);
+        memcpy(hi, lanes_hi, columns * sizeof *hi);
+        if (in_double)
+            memcpy(lo, lanes_lo, columns * sizeof *lo);
+        else
+            memset(lo, 0, columns * sizeof *lo);
+    };
+    in_double ? end(0.0) : end(0.0f);
 }
 
 } // namespace

@@ -42,8 +42,8 @@ struct CopyMeanwhile {
 };
 
 /* A loop over n columns of `rows` rows. pass.prefetch_rows(row, count) is called before each group of rows.
- * pass.at<way, count>(row, i) computes `count` vectors from row `row` and column i on. pass.end(row, elements) computes
- * a row that is shorter than a vector.
+ * pass.at<way, count>(row, i) computes `count` vectors from row `row` and column i on. pass.end(row, i, elements)
+ * computes what is less than a vector.
  *
  * The constants of many columns do not fit into the first-level cache. Then they are loaded once for four rows. */
 template <class R, class Pass>
@@ -55,20 +55,25 @@ ALWAYS_INLINE void over_columns(Pass &pass, ptrdiff_t rows, ptrdiff_t n, const C
         count = rows - j >= 4 && n * (ptrdiff_t)sizeof(R) >= MANY_CONSTANTS ? 4 : 1;
         pass.prefetch_rows(j, count);
         if (count == 4) {
-            for (ptrdiff_t i = 0; i < n; i += width) {
-                pass.template at<Way::BELOW, 4>(j, i + width > n ? n - width : i);
+            ptrdiff_t i = 0;
+            for (; i + width <= n; i += width) {
+                pass.template at<Way::BELOW, 4>(j, i);
                 meanwhile.some(width * pass.ITEM_BYTES);
             }
+            if (i < n && pass.ONCE_MORE)
+                pass.template at<Way::BELOW, 4>(j, n - width);
+            for (int k = 0; k < 4 && i < n && !pass.ONCE_MORE; k++)
+                pass.end(j + k, i, n - i);
         } else {
             ptrdiff_t i = 0;
             for (; i + STEP<R> <= n; i += STEP<R>)
                 pass.template at<Way::BESIDE, TOGETHER<R>>(j, i);
             for (; i + width <= n; i += width)
                 pass.template at<Way::BESIDE, 1>(j, i);
-            if (i < n && n >= width) /* some elements once more */
+            if (i < n && n >= width && pass.ONCE_MORE)
                 pass.template at<Way::BESIDE, 1>(j, n - width);
             else if (i < n)
-                pass.end(j, n);
+                pass.end(j, i, n - i);
         }
         meanwhile.rest(count);
     }
@@ -123,6 +128,7 @@ template <class T, class Step, Second second> struct WriteColumns {
     using R = Arithmetic<T>;
     using X = std::conditional_t<second == Second::EXP, R, T>;
     static constexpr ptrdiff_t ITEM_BYTES = sizeof(T);
+    static constexpr bool ONCE_MORE = true; /* elements may be computed twice, which is quicker than the end of a row */
     Strip y, g, x;
     const R *constants;
     ptrdiff_t row_bytes;
@@ -146,14 +152,14 @@ template <class T, class Step, Second second> struct WriteColumns {
                                         wrapped(of, reader_at<X, way>(x, j, i)));
         store_at<T, way, count>(y, j, i, result);
     }
-    ALWAYS_INLINE void end(ptrdiff_t j, ptrdiff_t elements)
+    ALWAYS_INLINE void end(ptrdiff_t j, ptrdiff_t i, ptrdiff_t elements)
     {
         Vector<R> result[1];
-        ConstantReader<R, Way::BESIDE> of = { constants };
-        First<T> first_g = { g.row<const T>(j), elements, 0 };
-        First<X> first_x = { x.row<const X>(j), elements, 0 };
+        ConstantReader<R, Way::BESIDE> of = { constants + i };
+        First<T> first_g = { g.row<const T>(j) + i, elements, 0 };
+        First<X> first_x = { x.row<const X>(j) + i, elements, 0 };
         step.template operator()<1>(result, of, first_g, wrapped(of, first_x));
-        Item<T>::store_first(y.row<T>(j), result, elements);
+        Item<T>::store_first(y.row<T>(j) + i, result, elements);
     }
 
 private:
@@ -209,16 +215,22 @@ template <class T> NOINLINE void max_columns_of(Strip x, ptrdiff_t rows, ptrdiff
     using V = Vector<Arithmetic<T>>;
     for (ptrdiff_t j = 0, count; j < rows; j += count) {
         count = rows - j < 4 ? 1 : 4;
-        for (ptrdiff_t c = 0; c < n; c += WIDTH<V>) {
+        ptrdiff_t c = 0;
+        for (; c + WIDTH<V> <= n; c += WIDTH<V>) {
             V top = load_vector(max + c);
             for (ptrdiff_t k = 0; k < count; k++)
                 top = Isa::maximum(Item<T>::load(x.row<const T>(j + k) + c), top);
             store_vector(max + c, top);
         }
+        for (ptrdiff_t k = 0; k < count && c < n; k++) {
+            V end;
+            Item<T>::load_first(&end, x.row<const T>(j + k) + c, n - c, -INFINITY);
+            store_vector(max + c, Isa::maximum(end, load_vector(max + c)));
+        }
     }
 }
 
-/* Raises the constant MAXIMUM of each column to the column's maximum. NaN is passed over. n is a multiple of LANES. */
+/* Raises the constant MAXIMUM of each column to the column's maximum. NaN is passed over. */
 inline void max_columns(Format format, Strip x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants)
 {
     with_item(format, [&](auto of) {
@@ -230,6 +242,7 @@ inline void max_columns(Format format, Strip x, ptrdiff_t rows, ptrdiff_t n, con
 template <class T, bool apart> struct ExpColumns {
     using R = Arithmetic<T>;
     static constexpr ptrdiff_t ITEM_BYTES = sizeof(T);
+    static constexpr bool ONCE_MORE = false; /* ties are counted */
     Strip e, x;
     const R *constants;
     R *ties;
@@ -238,8 +251,20 @@ template <class T, bool apart> struct ExpColumns {
     template <Way way, int count> ALWAYS_INLINE void at(ptrdiff_t j, ptrdiff_t i)
     {
         Vector<R> y[count];
+        exp_at<way, count>(y, i, reader_at<T, way>(x, j, i));
+        store_at<R, way, count>(e, j, i, y);
+    }
+    ALWAYS_INLINE void end(ptrdiff_t j, ptrdiff_t i, ptrdiff_t elements)
+    {
+        Vector<R> y[1];
+        exp_at<Way::BESIDE, 1>(y, i, First<T>{ x.row<const T>(j) + i, elements, -INFINITY });
+        Item<R>::store_first(e.row<R>(j) + i, y, elements);
+    }
+
+private:
+    template <Way way, int count, class X> ALWAYS_INLINE void exp_at(Vector<R> *y, ptrdiff_t i, X from)
+    {
         ConstantReader<R, way> of = { constants + i };
-        auto from = reader_at<T, way>(x, j, i);
         exp_step<count, apart, R>(y, of, from);
         if constexpr (apart)
             for_each_vector<count>(from, [&](int k, Vector<R> x) {
@@ -248,9 +273,7 @@ template <class T, bool apart> struct ExpColumns {
                 R *of_column = ties + i + (way == Way::BELOW ? 0 : k * WIDTH<Vector<R>>);
                 store_vector(of_column, load_vector(of_column) + (Vector<R>)((BitsVector<R>)splat((R)1) & minus_ties));
             });
-        store_at<R, way, count>(e, j, i, y);
     }
-    ALWAYS_INLINE void end(ptrdiff_t, ptrdiff_t) { __builtin_unreachable(); } /* there are whole vectors only */
 };
 
 template <class T, bool apart>
@@ -258,8 +281,8 @@ NOINLINE void exp_columns_of(Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, cons
                              const Copy *next, ptrdiff_t next_row)
 {
     using R = Arithmetic<T>;
-    R ties[WIDEST_TILE];
-    memset(ties, 0, apart ? n * sizeof *ties : 0);
+    R ties[WIDEST_TALL_TILE];
+    memset(ties, 0, apart ? round_up(n, LANES) * sizeof *ties : 0);
     ExpColumns<T, apart> pass = { e, x, constants.of<R>(0), ties };
     over_columns<R>(pass, rows, n, next, next_row);
     if (apart)
@@ -267,8 +290,7 @@ NOINLINE void exp_columns_of(Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, cons
             constants.ties[c] += ties[c];
 }
 
-/* exp of some rows of a tile, to e; if `apart`, of what is below the maximum, whose elements are counted. n is a
- * multiple of LANES. */
+/* exp of some rows of a tile, to e; if `apart`, of what is below the maximum, whose elements are counted. */
 inline void exp_columns(Format format, bool apart, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n,
                         const Constants &constants, const Copy *next, ptrdiff_t next_row)
 {
@@ -281,7 +303,7 @@ inline void exp_columns(Format format, bool apart, Strip e, Strip x, ptrdiff_t r
 template <class R> NOINLINE void hide_largest_of(Strip e, ptrdiff_t rows, ptrdiff_t n, const Constants &constants)
 {
     using V = Vector<R>;
-    R hidden[WIDEST_TILE];
+    R hidden[WIDEST_TALL_TILE];
     const R *largest = constants.of<R>(LARGEST);
     ROWS_ARE_INDEPENDENT
     for (ptrdiff_t c = 0; c < n; c++)

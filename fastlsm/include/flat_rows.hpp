@@ -42,7 +42,7 @@ ALWAYS_INLINE void flat_step(Step *step, Vector<Arithmetic<T>> *y, Reader g, Rea
     for (int k = 0; k < count; k++) {
         BitsVector<R> row;
         memcpy(&row, pattern + k * sizeof row, sizeof row);
-        auto pick = [&](int constant) { return Isa::pick(load_vector(constants + constant * TILE_STRIDE), row); };
+        auto pick = [&](int constant) { return Isa::pick(load_vector(constants + constant * TILE_STRIDE<R>), row); };
         for (Constant constant : Step::READS)
             picked.values[constant][k] = pick(constant);
     }

@@ -18,7 +18,6 @@ NOINLINE void sum_interleaved_of(const T *x, ptrdiff_t rows, ptrdiff_t n, ptrdif
                                  double *lanes_hi, double *lanes_lo, double *hi, double *lo)
 {
     using R = Arithmetic<T>;
-    constexpr bool HAS_LOW = ColumnSums<R>::HAS_LOW;
     const ptrdiff_t part = part_length(n), used = start % part + height, group = LANES * rows;
     if (start % part == 0)
         for (ptrdiff_t i = 0; i < group; i++)
@@ -30,11 +29,8 @@ NOINLINE void sum_interleaved_of(const T *x, ptrdiff_t rows, ptrdiff_t n, ptrdif
         add_rows_to_lane<1>(x, 0, rest < group ? rest : group, lanes_hi, lanes_lo);
     if (used % part != 0 && start + height != n)
         return;
-    fold_columns<R>(lanes_hi, lanes_lo, used < LANES ? used : LANES, rows);
-    for (ptrdiff_t c = 0; c < rows; c++) {
-        Sum sum = add({ hi[c], lo[c] }, { lanes_hi[c], HAS_LOW ? lanes_lo[c] : 0 });
-        hi[c] = sum.hi, lo[c] = sum.lo;
-    }
+    fold_columns<R>(lanes_hi, lanes_lo, rows, used < LANES ? used : LANES, rows);
+    add_part<R>(hi, lo, lanes_hi, lanes_lo, rows);
 }
 
 inline void sum_interleaved(Format format, const char *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t start,

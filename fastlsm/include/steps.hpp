@@ -40,19 +40,37 @@ constexpr int NO_EXP = -1;
 
 /* The constants of the rows or columns that are computed together, side by side, and the sums that they come from. */
 struct Constants {
-    void *values;                      /* of the arithmetic's type: each Constant of all rows, one after the other */
-    ptrdiff_t stride;                  /* elements from a Constant to the next */
+    char *values;                      /* of the arithmetic's type: each Constant of all rows, one after the other */
+    ptrdiff_t pitch;                   /* bytes from a Constant to the next */
     double *diff_dst_hi, *diff_dst_lo; /* the sum of diff_dst, divided by `boost` */
     double *boost;                     /* a power of two, by which exp is multiplied */
     double *exps_hi, *exps_lo;         /* the sum of exp */
     double *ties;                      /* how many elements are at the maximum, if the sum of exp is without these */
 
-    template <class R> R *of(int constant) const { return (R *)values + constant * stride; }
+    template <class R> R *of(int constant) const { return (R *)(values + constant * pitch); }
 };
 
-/* The strides of constants: of a tile's columns, and of a batch of rows. They are no powers of two, so that the
- * constants of a row do not fall into one set of the caches. */
-constexpr ptrdiff_t TILE_STRIDE = WIDEST_TILE + 2 * LANES, ROW_STRIDE = MOST_TOGETHER + LANES;
+/* The pitch of constants: of a tile's columns, and of a batch of rows. It is no power of two, so that the constants of
+ * a row do not fall into one set of the caches. */
+constexpr ptrdiff_t TILE_PITCH = (WIDEST_TILE + 2 * LANES) * sizeof(double);
+constexpr ptrdiff_t ROW_PITCH = (MOST_TOGETHER + LANES) * sizeof(double);
+
+/* The same in elements: a number that the compiler knows takes no register. */
+template <class R> constexpr ptrdiff_t TILE_STRIDE = TILE_PITCH / sizeof(R);
+template <class R> constexpr ptrdiff_t ROW_STRIDE = ROW_PITCH / sizeof(R);
+
+/* The constants from column c on. */
+inline Constants from_column(bool in_double, const Constants &of, ptrdiff_t c)
+{
+    return { of.values + c * real_size(in_double),
+             of.pitch,
+             of.diff_dst_hi + c,
+             of.diff_dst_lo + c,
+             of.boost + c,
+             of.exps_hi + c,
+             of.exps_lo + c,
+             of.ties + c };
+}
 
 /* How the vectors that go through a step together lie. */
 enum class Way {
@@ -67,7 +85,7 @@ template <class R, Way way> struct ConstantReader {
 
     ALWAYS_INLINE Vector<R> operator()(int constant, int k) const
     {
-        const R *of = at + constant * TILE_STRIDE; /* a number that the compiler knows takes no register */
+        const R *of = at + constant * TILE_STRIDE<R>;
         return load_vector(way == Way::BESIDE ? of + k * WIDTH<Vector<R>> : of);
     }
 };
@@ -76,7 +94,7 @@ template <class R, Way way> struct ConstantReader {
 template <class R> struct ConstantReader<R, Way::ALONG> {
     const R *at;
 
-    ALWAYS_INLINE R one(int constant) const { return at[constant * ROW_STRIDE]; }
+    ALWAYS_INLINE R one(int constant) const { return at[constant * ROW_STRIDE<R>]; }
     ALWAYS_INLINE Vector<R> operator()(int constant, int) const { return splat(one(constant)); }
 };
 

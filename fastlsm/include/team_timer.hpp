@@ -38,5 +38,15 @@ public:
     }
 };
 
+/* Wait for the other threads of a team, if there are any. `begun` is when a thread that never waited would have. */
+inline void wait_for_team(const TeamTimer *timer, double *begun)
+{
+    if (!timer)
+        return;
+    const double since = openmp_time();
+    openmp_barrier();
+    *begun += openmp_time() - since;
+}
+
 } // namespace
 #endif

@@ -17,15 +17,16 @@ struct KeptRow {
 };
 
 /* The constants of rows or columns side by side, and what they come from. */
-template <ptrdiff_t room> struct ConstantsRoom {
-    double values[CONSTANTS * room];
+template <ptrdiff_t pitch, ptrdiff_t room> struct ConstantsRoom {
+    char values[CONSTANTS * pitch] __attribute__((aligned(CACHE_LINE)));
     double diff_dst_hi[room], diff_dst_lo[room], boost[room], exps_hi[room], exps_lo[room], ties[room];
 
-    Constants constants() { return { values, room, diff_dst_hi, diff_dst_lo, boost, exps_hi, exps_lo, ties }; }
+    Constants constants() { return { values, pitch, diff_dst_hi, diff_dst_lo, boost, exps_hi, exps_lo, ties }; }
 };
 
-using RowConstants = ConstantsRoom<ROW_STRIDE>;
-using TileConstants = ConstantsRoom<TILE_STRIDE>;
+using RowConstants = ConstantsRoom<ROW_PITCH, ROW_STRIDE<double>>;
+using TileConstants = ConstantsRoom<TILE_PITCH, WIDEST_TALL_TILE + 2 * LANES>;
+static_assert(WIDEST_TALL_TILE + 2 * LANES <= TILE_STRIDE<float>);
 
 /* What the passes over a part of a row find. */
 struct Part {
@@ -45,7 +46,8 @@ struct Reduced {
 
 /* A slab's results, or as many of its rows as go into this. */
 constexpr ptrdiff_t RESULT_BYTES = SLAB * sizeof(double);
-static_assert(RESULT_BYTES >= WIDEST_TILE * (ptrdiff_t)sizeof(float));
+static_assert(RESULT_BYTES >= WIDE_ROWS_AT_ONCE * WIDEST_TALL_TILE * (ptrdiff_t)sizeof(float));
+static_assert(2 * STAGE >= LANES * WIDEST_TALL_TILE);
 
 /* The memory of one thread. */
 struct Workspace {

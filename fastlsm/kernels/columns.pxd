@@ -100,7 +100,9 @@ cdef inline void store_slab(const Problem* p, const Plan* plan, const Operand* o
         run = run_at(p, tile, c)
         at = locate_column(p, op, tile.first + c) + start * op.n
         if is_ready(op, op.inner, plan.format):
-            if op.far:
+            if op.far and op.n == x.pitch == run * size:
+                stream_copy(at, x.data, height * run * size)
+            elif op.far:
                 for i in range(height):
                     stream_copy(at + i * op.n, x.data + i * x.pitch + c * size, run * size)
             else:
@@ -118,7 +120,7 @@ cdef inline void store_slab(const Problem* p, const Plan* plan, const Operand* o
 cdef inline Py_ssize_t slab_height(const Problem* p, const Plan* plan, Py_ssize_t j, Py_ssize_t columns) noexcept nogil:
     """Rows from j on that are loaded and computed together: whole rounds of the lanes, within a part."""
     cdef Py_ssize_t n = p.n, part = part_length(n)
-    cdef Py_ssize_t most = (stage_elements(plan.in_double) if plan.wide or plan.tall else SLAB) // columns
+    cdef Py_ssize_t most = (stage_elements(plan.in_double) if plan.wide else SLAB) // columns
     if n <= most:
         return n
     return min(max(most // LANES, <Py_ssize_t> 1) * LANES, min(n, (j // part + 1) * part) - j)
@@ -154,7 +156,6 @@ cdef inline Place find_place(const Problem* p, const Plan* plan, const Tile* til
     cdef Py_ssize_t columns = round_up(tile.width, LANES), pitch = columns * size_of(plan.format)
     cdef bint whole = p.n * columns <= stage_elements(plan.in_double)
     cdef bint near = plan.near and columns <= NEAR_RUN and (whole or not traits.needs_exp)
-    cdef bint summed_where_it_lies = near or plan.tall
     cdef bint in_one_run = tile.first % p.inner + tile.width <= p.inner
     cdef Py_ssize_t exp_pitch = columns * real_size(plan.in_double)
     at.tile = tile[0]
@@ -174,11 +175,11 @@ cdef inline Place find_place(const Problem* p, const Plan* plan, const Tile* til
     at.out = Source(Strip(<char*> w.result, pitch), False, False)
     if in_one_run:
         if (
-            traits.has_gradient and (summed_where_it_lies or not whole)
+            traits.has_gradient and (near or not whole)
             and is_ready(&p.diff_dst, p.diff_dst.inner, plan.format)
         ):
             at.diff_dst = lying(p, &p.diff_dst, tile)
-            if summed_where_it_lies:
+            if near:
                 at.summed = at.diff_dst
         if is_ready(&p.src, p.src.inner, plan.format) and (
             not traits.needs_exp or (near or not whole) and tile.width == columns

@@ -10,11 +10,14 @@ cdef extern from "real.hpp" nogil:
 
 cdef extern from "steps.hpp" nogil:
     struct Constants:
+        char* values
+        Py_ssize_t pitch
         double* diff_dst_hi
         double* diff_dst_lo
         double* exps_hi
         double* exps_lo
         double* ties
+    Constants from_column(bint in_double, const Constants& of, Py_ssize_t c) noexcept
 
 cdef extern from "lanes.hpp" nogil:
     struct LaneSums:
@@ -104,6 +107,11 @@ cdef extern from "column_sums.hpp" nogil:
     void sum_where_it_lies(Format format, const char* x, Py_ssize_t pitch, Py_ssize_t n, Py_ssize_t width,
                            Py_ssize_t columns, double* lanes_hi, double* lanes_lo, double* hi, double* lo) noexcept
 
+    void add_rows(Format format, const char* x, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t width, double* lane_hi,
+                  double* lane_lo) noexcept
+    void end_part(bint in_double, bint first, double* lanes_hi, double* lanes_lo, Py_ssize_t stride, Py_ssize_t used,
+                  Py_ssize_t columns, double* hi, double* lo) noexcept
+
 cdef extern from "columns.hpp" nogil:
     struct Copy:
         const char* source
@@ -140,7 +148,6 @@ cdef extern from "interleaved.hpp" nogil:
 
 cdef extern from "openmp.h" nogil:
     int openmp_team() noexcept
-    void openmp_barrier() noexcept
     double openmp_time() noexcept
 
 cdef extern from "team_timer.hpp" nogil:
@@ -149,6 +156,7 @@ cdef extern from "team_timer.hpp" nogil:
         void start() noexcept
         void end_share(double begun, Py_ssize_t items) noexcept
         void stop(Py_ssize_t items) noexcept
+    void wait_for_team(const TeamTimer* timer, double* begun) noexcept
 
 cdef extern from "partials.hpp" nogil:
     struct Partial:

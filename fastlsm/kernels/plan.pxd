@@ -7,7 +7,7 @@ prints the plans of a grid of shapes.
 from fastlsm.kernels.layout cimport distance
 from fastlsm.kernels.problem cimport (
     LANES, DType, Form, Format, Operand, Problem, arithmetic_format, blocks, caches, format_of, has_quick_ends,
-    is_narrow, part_length, round_up, traits_of,
+    is_narrow, part_length, round_up, traits_of, writes_from_exp,
 )
 
 cdef extern from "item.hpp" nogil:
@@ -18,9 +18,9 @@ cdef extern from "item.hpp" nogil:
 cdef extern from "tuning.hpp" nogil:
     enum:
         FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW, LEAST_DST_ROW_READ_AHEAD, LEAST_FLAT_RUN,
-        LEAST_INTERLEAVED, LEAST_INTERLEAVED_DST, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_WIDE_RUN, MOST_FLAT_ROWS,
-        MOST_TOGETHER, NARROWEST_TILE, NEAR_RUN, NEAR_TILE, SLAB, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW,
-        TURNED_ROW, WIDEST_TILE
+        LEAST_INTERLEAVED, LEAST_INTERLEAVED_DST, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_TALL, LEAST_TALL_DST,
+        LEAST_TALL_TILE, LEAST_WIDE_RUN, MOST_FLAT_ROWS, MOST_TOGETHER, NARROWEST_TILE, NEAR_RUN, NEAR_TILE, SLAB,
+        TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TALL_TILE, WIDEST_TILE
 
 
 cdef enum class Walk:
@@ -29,6 +29,7 @@ cdef enum class Walk:
     FLAT                        # adjacent short rows as one run of elements
     COLUMNS                     # tiles of neighbouring columns
     INTERLEAVED                 # neighbouring columns that are all of one run of memory, and few
+    TALL                        # columns too long for tiles in scratch: row by row, as memory has them
 
 cdef struct Plan:
     Walk walk
@@ -41,7 +42,6 @@ cdef struct Plan:
     bint reads_next             # while a row is computed, the next one is reduced
     bint exchanged              # columns are counted along `outer`, for along `inner` there is only one
     bint near                   # tiles are computed where they lie, in the caches
-    bint tall                   # tiles of all rows do not fit into scratch, and are gone through row by row
     bint wide                   # tiles come from afar in long runs, in which processors read ahead themselves
 
 
@@ -129,13 +129,6 @@ cdef inline bint is_ready_along_inner(const Problem* p, const Plan* plan) noexce
     )
 
 
-cdef inline bint is_tall(const Problem* p, const Plan* plan) noexcept nogil:
-    """Whether the loops had better follow rows as memory has them, with the lanes of many columns in the caches."""
-    if plan.in_double or p.n * NARROWEST_TILE <= 2 * stage_elements(plan.in_double):
-        return False
-    return p.n <= part_length(p.n) and is_ready_along_inner(p, plan)
-
-
 cdef inline Py_ssize_t tile_width(const Problem* p, const Plan* plan, Py_ssize_t inner) noexcept nogil:
     """The columns of a tile: the caches keep as many, and each thread gets a tile."""
     cdef Py_ssize_t n = p.n, in_one_go = columns_in_one_go(inner, plan.count), room = stage_elements(plan.in_double)
@@ -144,9 +137,7 @@ cdef inline Py_ssize_t tile_width(const Problem* p, const Plan* plan, Py_ssize_t
                                widest) // LANES * LANES
     cdef bint in_place = p.form != Form.BACKWARD_SRC and (p.form != Form.LOG_SOFTMAX or inner % LANES == 0)
     cdef Py_ssize_t sets, share, tiles
-    if plan.tall:
-        most = WIDEST_TILE
-    elif plan.near and not traits_of(p.form).needs_exp:     # it needs no scratch but the lanes
+    if plan.near and not traits_of(p.form).needs_exp:     # it needs no scratch but the lanes
         most = NEAR_RUN if inner <= NEAR_RUN else NARROWEST_TILE
     elif plan.wide and inner <= widest and n * inner > room and in_place and is_ready_along_inner(p, plan):
         most = widest                       # all of inner: a tile is one run of memory, and is read as that
@@ -187,7 +178,24 @@ cdef inline void plan_interleaved(const Problem* p, Plan* plan) noexcept nogil:
     plan.threads = <int> min(<Py_ssize_t> plan.threads, outer)
 
 
-cdef inline void plan_columns(const Problem* p, Plan* plan, Format arithmetic) noexcept nogil:
+cdef inline bint is_tall(const Problem* p, const Plan* plan, Py_ssize_t inner) noexcept nogil:
+    """Whether to go through columns row by row, and to read them again for each pass."""
+    cdef Py_ssize_t elements = p.n * inner
+    if inner < LANES or not is_ready_along_inner(p, plan):
+        return False
+    if not traits_of(p.form).needs_exp:
+        return p.n >= LEAST_TALL_DST and elements >= LEAST_TALL_TILE
+    if writes_from_exp(p.form) and not p.out.far:           # a tile of columns keeps exp
+        return min(elements, p.n * NARROWEST_TILE) > 2 * stage_elements(plan.in_double)
+    return p.n >= LEAST_TALL
+
+
+cdef inline Py_ssize_t tall_tile_width(const Plan* plan, Py_ssize_t inner) noexcept nogil:
+    cdef Py_ssize_t widest = WIDEST_TILE if plan.in_double else WIDEST_TALL_TILE
+    return round_up(blocks(inner, blocks(inner, widest)), LANES)
+
+
+cdef inline void plan_columns(const Problem* p, Plan* plan, Format arithmetic, bint in_chunks) noexcept nogil:
     cdef Py_ssize_t inner
     cdef bint turned, adjacent
     plan.walk = Walk.COLUMNS
@@ -208,8 +216,11 @@ cdef inline void plan_columns(const Problem* p, Plan* plan, Format arithmetic) n
     # Shorter columns are cheaper to copy to scratch.
     plan.near = not plan.wide and not plan.in_double and LEAST_NEAR <= p.n <= part_length(p.n)
     plan.near &= is_ready_along_inner(p, plan)
-    plan.tall = is_tall(p, plan)
-    plan.together = tile_width(p, plan, inner)
+    if not in_chunks and is_tall(p, plan, inner):
+        plan.walk = Walk.TALL
+        plan.together = tall_tile_width(plan, inner)
+    else:
+        plan.together = tile_width(p, plan, inner)
 
 
 cdef inline void plan_rows(const Problem* p, Plan* plan, bint ready) noexcept nogil:
@@ -239,13 +250,13 @@ cdef inline Plan plan_for(const Problem* p, int threads, bint in_chunks) noexcep
         plan.count *= p.loops[d]
     plan.together = 1
     plan.ahead = ready and plan.count * p.n * p.out.itemsize >= caches.ahead_from
-    plan.exchanged = plan.near = plan.tall = plan.wide = plan.reads_next = False
+    plan.exchanged = plan.near = plan.wide = plan.reads_next = False
     if is_flat(p, &plan, ready):
         plan_flat_rows(p, &plan)
     elif not in_chunks and is_interleaved(p, &plan):
         plan_interleaved(p, &plan)
     elif plan.count >= FEW_COLUMNS and (p.n <= longest_turned_row(p, &plan, ready) or not along):
-        plan_columns(p, &plan, arithmetic)
+        plan_columns(p, &plan, arithmetic, in_chunks)
     else:
         plan_rows(p, &plan, ready)
     return plan
@@ -256,7 +267,7 @@ cdef inline void arrange(Problem* p, const Plan* plan) noexcept nogil:
     cdef Operand* operands[3]
     cdef Operand* op
     operands[:] = [&p.diff_dst, &p.src, &p.out]
-    if plan.walk == Walk.COLUMNS:
+    if plan.walk == Walk.COLUMNS or plan.walk == Walk.TALL:
         if plan.exchanged:
             p.outer, p.inner = p.inner, p.outer
             for op in operands:

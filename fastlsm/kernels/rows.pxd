@@ -11,9 +11,9 @@ from libc.string cimport memcpy, memset
 from fastlsm.kernels.batches cimport begin_stream, share_of_batches
 from fastlsm.kernels.loops cimport (
     Constants, LaneSums, Next, Stream, Strip, Sum, TeamTimer, add, exp_rows, expect_hidden, has_extreme_sum,
-    load_elements, mark_little_rests, max_rows, maximum_of, mend_rows, next_line, openmp_barrier, openmp_team,
+    load_elements, mark_little_rests, max_rows, maximum_of, mend_rows, next_line, openmp_team,
     openmp_time, set_first_constants, set_last_constants, set_maximum, store_elements, stream_copy, sum_others,
-    sum_rows, total, write_rows,
+    sum_rows, total, wait_for_team, write_rows,
 )
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan, Walk, is_ready
@@ -253,15 +253,6 @@ cdef inline bint has_maximum(const Plan* plan, const Part* part, const Constants
     return part.max == maximum_of(plan.in_double, constants, 0)
 
 
-cdef inline void wait_for_team(Share* share) noexcept nogil:
-    """Wait for the threads that have the other parts of a row, if there are any."""
-    cdef double since
-    if share.timer != NULL:
-        since = openmp_time()
-        openmp_barrier()
-        share.begun += openmp_time() - since
-
-
 cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, Share share, Part* parts, bint reduced,
                          bint reduces_next, Part* next_parts, Workspace* w, Stream* stream) noexcept nogil:
     """A share of a row, which may be reduced already; meanwhile, if wanted, reduce the next row to `next_parts`.
@@ -301,14 +292,14 @@ cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, S
             next_parts[i].diff_dst = Sum(0, 0)
         if reduces_next and not traits.needs_exp:
             next_parts[i].max = 0
-    wait_for_team(&share)
+    wait_for_team(share.timer, &share.begun)
     if begin_from_parts(p, plan, parts, count, index, constants):
-        wait_for_team(&share)   # all have read what one may write now
+        wait_for_team(share.timer, &share.begun)   # all have read what one may write now
     if traits.needs_exp:
         for i in range(share.first, share.last):
             exp_part(p, plan, &src, i * length, min(p.n, (i + 1) * length), constants, &parts[i],
                      at_part(kept, (i - share.first) * length, plan), next_src, next_parts + i)
-        wait_for_team(&share)
+        wait_for_team(share.timer, &share.begun)
         sum_parts_of_exp(parts, count, constants)
         if p.form == Form.BACKWARD_SRC:
             has_little = mark_little_rests(plan.in_double, constants, 1, p.n)
@@ -317,7 +308,7 @@ cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, S
                 if has_maximum(plan, &parts[i], constants):
                     parts[i].others = others_of_part(p, plan, &src, i * length, min(p.n, (i + 1) * length), constants,
                                                      at_part(kept, (i - share.first) * length, plan))
-            wait_for_team(&share)
+            wait_for_team(share.timer, &share.begun)
             sum_parts_of_others(parts, count, constants)
         set_last_constants(plan.in_double, p.form, constants, 1)
         if has_little and kept != NULL:
