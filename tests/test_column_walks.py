@@ -114,14 +114,22 @@ def test_a_result_past_the_caches(isa, rng, form, shape):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(1, 33_001, 50), (3, 1101, 333)])
-def test_threads_share_the_rows_of_tall_columns(rng, shape, dtype, form):
-    """Some lanes each, or of more threads than lanes some columns."""
+@pytest.mark.parametrize(
+    ("by", "shape"),
+    [
+        ("tall", (1, 33_001, 50)),
+        ("tall", (3, 1101, 333)),
+        ("interleaved", (1, 33_001, 7)),
+        ("interleaved", (3, 2105, 33)),
+    ],
+)
+def test_threads_share_a_place(rng, by, shape, dtype, form):
+    """The rows of tall columns, also more threads than lanes; the lanes of interleaved rows."""
     g, x = problem(rng, shape, np.dtype(dtype), form)
     x[:, shape[1] // 3, ::7] += dtype(50)  # leaves the others little
     if form == "BACKWARD_DST":
         x = fastlsm.log_softmax(x, 1)
-    assert walk(form, x) == "tall"
+    assert walk(form, x) == by
     expected = bits(contiguous(form, g, x, num_threads=1))
     for num_threads in (1, 2, 3, 17, 40):
         assert bits(FORMS[form](g, x, 1, num_threads=num_threads)) == expected

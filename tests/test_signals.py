@@ -113,6 +113,11 @@ def test_in_every_form(case, form):
     check(SCRIPT + INTERRUPTED, form, *CASES[case], 2, OMP_NUM_THREADS="2")
 
 
+@pytest.mark.parametrize("columns", [20, 500])
+def test_threads_that_wait_for_each_other(columns):
+    check(SCRIPT + INTERRUPTED, "in place", f"(-{columns}, {columns})", 0, 2, OMP_NUM_THREADS="2")
+
+
 @pytest.mark.parametrize("level", conftest.LEVELS)
 def test_on_every_level(level):
     check(SCRIPT + INTERRUPTED, "src", *MANY_ROWS, 1, FASTLSM_ISA=level)

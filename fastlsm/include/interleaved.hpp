@@ -11,36 +11,6 @@
 
 namespace {
 
-/* Add elements `start` to `start + height - 1` of rows of n elements to the rows' lanes. The sum of each finished part
- * is added to hi and lo. All that is added belongs to one part. */
-template <class T>
-NOINLINE void sum_interleaved_of(const T *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t start, ptrdiff_t height,
-                                 double *lanes_hi, double *lanes_lo, double *hi, double *lo)
-{
-    using R = Arithmetic<T>;
-    const ptrdiff_t part = part_length(n), used = start % part + height, group = LANES * rows;
-    if (start % part == 0)
-        for (ptrdiff_t i = 0; i < group; i++)
-            lanes_hi[i] = lanes_lo[i] = 0;
-    ptrdiff_t rest = height * rows;
-    for (; rest >= 4 * group; rest -= 4 * group, x += 4 * group)
-        add_rows_to_lane<4>(x, group * (ptrdiff_t)sizeof(T), group, lanes_hi, lanes_lo);
-    for (; rest > 0; rest -= group, x += group)
-        add_rows_to_lane<1>(x, 0, rest < group ? rest : group, lanes_hi, lanes_lo);
-    if (used % part != 0 && start + height != n)
-        return;
-    fold_columns<R>(lanes_hi, lanes_lo, rows, used < LANES ? used : LANES, rows);
-    add_part<R>(hi, lo, lanes_hi, lanes_lo, rows);
-}
-
-inline void sum_interleaved(Format format, const char *x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t start,
-                            ptrdiff_t height, double *lanes_hi, double *lanes_lo, double *hi, double *lo)
-{
-    with_item(format, [&](auto of) {
-        sum_interleaved_of((const typename decltype(of)::type *)x, rows, n, start, height, lanes_hi, lanes_lo, hi, lo);
-    });
-}
-
 template <class R> void gather_maxima_of(const Constants &lanes, const Constants &constants, ptrdiff_t rows)
 {
     const R *from = lanes.of<R>(MAXIMUM);

@@ -302,6 +302,15 @@ inline bool mark_little_rests(bool in_double, const Constants &constants, ptrdif
     return (in_double ? mark_little_rests_of<double> : mark_little_rests_of<float>)(constants, rows, n);
 }
 
+/* Whether it has marked any. */
+inline bool has_marks(const Constants &constants, ptrdiff_t rows)
+{
+    for (ptrdiff_t r = 0; r < rows; r++)
+        if (constants.ties[r] > 0)
+            return true;
+    return false;
+}
+
 template <class R> void expect_hidden_of(const Constants &constants, ptrdiff_t rows)
 {
     R *largest = constants.of<R>(LARGEST);

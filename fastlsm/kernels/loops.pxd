@@ -68,6 +68,7 @@ cdef extern from "row_constants.hpp" nogil:
     bint has_largest(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
     bint mark_little_rests(
         bint in_double, const Constants& constants, Py_ssize_t rows, Py_ssize_t n) noexcept
+    bint has_marks(const Constants& constants, Py_ssize_t rows) noexcept
     void expect_hidden(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
 
 cdef extern from "rows.hpp" nogil:
@@ -135,9 +136,6 @@ cdef extern from "columns.hpp" nogil:
 cdef extern from "interleaved.hpp" nogil:
     enum:
         FACTOR, FACTOR_LOW, FACTOR_REST, LARGEST, LARGEST_LOW, LOWEST, MAXIMUM
-    void sum_interleaved(
-        Format format, const char* x, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t start, Py_ssize_t height,
-        double* lanes_hi, double* lanes_lo, double* hi, double* lo) noexcept
     void gather_maxima(
         bint in_double, const Constants& lanes, const Constants& constants, Py_ssize_t rows) noexcept
     void gather_ties(const Constants& lanes, const Constants& constants, Py_ssize_t rows) noexcept

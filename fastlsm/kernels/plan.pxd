@@ -171,11 +171,9 @@ cdef inline bint is_interleaved(const Problem* p, const Plan* plan) noexcept nog
 
 
 cdef inline void plan_interleaved(const Problem* p, Plan* plan) noexcept nogil:
-    cdef Py_ssize_t outer = plan.count // p.inner
     plan.walk = Walk.INTERLEAVED
     plan.format = format_of(p.out.dtype)
     plan.together = p.inner
-    plan.threads = <int> min(<Py_ssize_t> plan.threads, outer)
 
 
 cdef inline bint is_tall(const Problem* p, const Plan* plan, Py_ssize_t inner) noexcept nogil:

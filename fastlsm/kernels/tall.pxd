@@ -15,8 +15,8 @@ from libc.string cimport memset
 from fastlsm.kernels.columns cimport Tile, locate_column, store_slab
 from fastlsm.kernels.loops cimport (
     MAXIMUM, Constants, RowsAhead, Strip, TeamTimer, add_rows, begin_maxima, end_part, exp_columns, from_column,
-    has_extreme_sum, has_largest, hide_largest, mark_little_rests, max_columns, mend_columns, openmp_team, openmp_time,
-    set_first_constants, set_last_constants, stream_end, wait_for_team, write_columns,
+    has_extreme_sum, has_largest, has_marks, hide_largest, mark_little_rests, max_columns, mend_columns, openmp_team,
+    openmp_time, set_first_constants, set_last_constants, stream_end, wait_for_team, write_columns,
 )
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan, is_ready
@@ -24,6 +24,7 @@ from fastlsm.kernels.problem cimport (
     LANES, Form, Format, FormTraits, Operand, Problem, arithmetic_format, blocks, part_length, real_size, round_up,
     size_of, traits_of, writes_over_operand,
 )
+from fastlsm.kernels.team cimport Range, Team, part_of
 from fastlsm.kernels.workspace cimport Workspace
 
 cdef extern from "tuning.hpp" nogil:
@@ -31,25 +32,10 @@ cdef extern from "tuning.hpp" nogil:
         MANY_TILES, WIDE_ROWS_AT_ONCE
 
 
-cdef struct Range:
-    Py_ssize_t first, last
-
-cdef struct Team:               # the threads that share a tile, as one of them sees it
-    Workspace* workspaces       # of all of them
-    int index, threads
-    TeamTimer* timer            # NULL if there is only one
-    double begun                # when a thread that never waited would have begun
-
 cdef struct Share:              # what one of them does of a tile
     Range lanes, lane_columns   # in a pass that adds up
     Range rows                  # in another pass
     Range columns               # between two passes
-
-
-cdef inline Range part_of(Py_ssize_t count, Py_ssize_t unit, int index, int parts) noexcept nogil:
-    """One of so many equal parts of `count`, in whole units."""
-    cdef Py_ssize_t units = blocks(count, unit)
-    return Range(min(count, units * index // parts * unit), min(count, units * (index + 1) // parts * unit))
 
 
 cdef inline Share share_of_tile(const Team* team, Py_ssize_t n, Py_ssize_t columns) noexcept nogil:
@@ -164,15 +150,6 @@ cdef inline void gather_ties(const Range* columns, Team* team) noexcept nogil:
         other = team.workspaces[k].constants.constants().ties
         for c in range(columns.first, columns.last):
             ties[c] += other[c]
-
-
-cdef inline bint has_marks(const Constants& constants, Py_ssize_t columns) noexcept nogil:
-    """Whether `mark_little_rests` has marked any column."""
-    cdef Py_ssize_t c
-    for c in range(columns):
-        if constants.ties[c] > 0:
-            return True
-    return False
 
 
 cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, Team* team) noexcept nogil:
