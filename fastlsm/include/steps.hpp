@@ -198,25 +198,22 @@ inline double minus_product(double g, double y, double f, double f_low)
 }
 template <class R> ALWAYS_INLINE Vector<R> minus_product_vector(Vector<R> g, Vector<R> y, Vector<R> f, Vector<R> f_low)
 {
-    /* y * f_low is subtracted first: there a rounding does less harm. It has the sign of y * f, so that it overflows
-     * only if the result does. */
-    if constexpr (HAS_FMA)
-        return Isa::fmadd(y, -f, Isa::fmadd(y, -f_low, g));
     Vector<R> result = {};
+    if constexpr (HAS_FMA) {
+        /* y * f_low is subtracted first, for it has the sign of y * f: it overflows only if the result does. This
+         * rounding is of g's size. The result, and so the unit, may be far smaller, so `lost` is added at the end. */
+        Vector<R> rounded = Isa::fmadd(y, -f_low, g), lost = Isa::fmadd(y, -f_low, g - rounded);
+        Vector<R> without_lost = Isa::fmadd(y, -f, rounded);
+        result = without_lost + lost;
+        return result == result ? result : without_lost; /* an overflow makes `lost` infinite, against the result */
+    }
     for (int i = 0; i < WIDTH<Vector<R>>; i++)
         result[i] = minus_product(g[i], y[i], f[i], f_low[i]);
     return result;
 }
 
-/* What minus_product_vector's first rounding loses. */
-template <class R> ALWAYS_INLINE Vector<R> lost_in_minus_product(Vector<R> g, Vector<R> y, Vector<R> f_low)
-{
-    return HAS_FMA ? Isa::fmadd(y, -f_low, g - Isa::fmadd(y, -f_low, g)) : Vector<R>{};
-}
-
 /* `has_largest`: some row has a class of LARGEST. The constants know that class's softmax times S more exactly than
- * its exp and F do, so that its result is taken from them. In such a row the other classes' results may be smaller than
- * diff_dst, too, and so must be the roundings. */
+ * its exp and F do, so that its result is taken from them. */
 template <class R, bool has_largest> struct SrcStep {
     static constexpr bool FROM_EXP = true;
     using WithLargest = SrcStep<R, true>;
@@ -226,17 +223,12 @@ template <class R, bool has_largest> struct SrcStep {
         Vector<R> e[count];
         load_exp<count, R>(e, exp);
         for_each_vector<count>(diff_dst, [&](int k, Vector<R> g) {
-            Vector<R> low = constants(FACTOR_LOW, k), largest = constants(LARGEST, k);
-            y[k] = minus_product_vector<R>(g, e[k], constants(FACTOR, k), low);
-            if constexpr (has_largest) {
-                Vector<R> lost = lost_in_minus_product<R>(g, e[k], low);
-                y[k] = lost - lost <= largest /* false for NO_EXP, and where an overflow makes `lost` infinite */
-                           ? y[k] + lost
-                           : y[k];
+            Vector<R> largest = constants(LARGEST, k);
+            y[k] = minus_product_vector<R>(g, e[k], constants(FACTOR, k), constants(FACTOR_LOW, k));
+            if constexpr (has_largest)
                 y[k] = (IntegersVector<R>)e[k] == (IntegersVector<R>)largest /* as bits: 0 and -0 are not the same */
                            ? (g - constants(LARGEST_HIGH, k)) + constants(LARGEST_LOW, k)
                            : y[k];
-            }
         });
     }
     bool has_out_of_range() const { return false; }
