@@ -64,11 +64,14 @@ ALWAYS_INLINE void exp_vectors(Vector<R> *y, Vector<R> *x, const Vector<R> *shif
             q[v] = Isa::fmadd(q[v], r[v], splat(Real<R>::Q[i]));
     for (int v = 0; v < count; v++)
         if constexpr (rough)
-            y[v] = Isa::fmadd(Isa::fmadd(q[v], r[v], splat((R)1)), r[v], splat((R)1));
+            y[v] = Isa::fmadd(Isa::fmadd(q[v], r[v], splat((R)1)), r[v], splat((R)1)) * power_of_two_vector<R>(t[v]);
         else
-            y[v] = (R)1 + (x[v] + Isa::fmadd(r[v] * r[v], q[v], low[v]));
-    for (int v = 0; v < count; v++)
-        y[v] *= power_of_two_vector<R>(t[v]);
+            y[v] = x[v] + Isa::fmadd(r[v] * r[v], q[v], low[v]);
+    if constexpr (!rough)
+        for (int v = 0; v < count; v++) {
+            Vector<R> power = power_of_two_vector<R>(t[v]);
+            y[v] = Isa::fmadd(y[v], power, power);
+        }
 }
 
 /* One element as exp_vectors has it. */
@@ -82,7 +85,8 @@ template <class R> ALWAYS_INLINE R exp_one(R x, R shift, R magic, R lowest)
     x = fmadd(k, -Real<R>::LN_2_HIGH, x);
     low = k * -Real<R>::LN_2_LOW;
     r = x + low;
-    return ((R)1 + (x + fmadd(r * r, exp_polynomial<R>(r), low))) * power_of_two(t);
+    R power = power_of_two(t);
+    return fmadd(x + fmadd(r * r, exp_polynomial<R>(r), low), power, power);
 }
 
 /* One exp, of which the exact value is nearly the sum of the result and *tail: for what a row has one of. */
