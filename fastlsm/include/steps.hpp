@@ -181,8 +181,8 @@ template <class R> struct LogSoftmaxStep {
     bool has_out_of_range() const { return false; }
 };
 
-/* g - y * (f + f_low), where f_low is what f lost when it was cut. With an error of y below 1 unit the result stays
- * within 2 units in the last place. */
+/* g - y * (f + f_low), where f_low is what f lost when it was cut. With an error of y * (f + f_low) below 1 unit the
+ * result stays within 2 units in the last place. */
 inline float minus_product(float g, float y, float f, float f_low)
 {
     return (float)((double)g - (double)y * ((double)f + (double)f_low));
