@@ -68,7 +68,7 @@ ALWAYS_INLINE void exp_vectors(Vector<R> *y, Vector<R> *x, const Vector<R> *shif
         else
             y[v] = x[v] + Isa::fmadd(r[v] * r[v], q[v], low[v]);
     if constexpr (!rough)
-        for (int v = 0; v < count; v++) {
+        for (int v = 0; v < count; v++) { /* one rounding, as in 1 + y: the product with a power of two is exact */
             Vector<R> power = power_of_two_vector<R>(t[v]);
             y[v] = Isa::fmadd(y[v], power, power);
         }
