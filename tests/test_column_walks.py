@@ -22,6 +22,7 @@ PROBLEMS = [  # (walk, shape, columns after each row that are not of the array)
     ("tall", (5, 2100, 64), 0),  # more places than threads
     ("tall", (1, 33_001, 17), 5),  # several parts
     ("tall", (2, 1050, 160), 32),
+    ("tall", (1, 34_000, 6), 1),
 ]
 IDS = [f"{walk}-{'x'.join(map(str, shape))}" for walk, shape, _ in PROBLEMS]
 

@@ -115,7 +115,8 @@ def test_tall_columns_are_neighbours_and_many(form):
     a = np.empty((3000, 1000), np.float32)
     assert plan(form, a, 0)["walk"] == plan(form, a.T, 1)["walk"] == "tall"
     assert plan(form, a[:, ::2], 0)["walk"] == "columns"
-    assert plan(form, a[:, :15], 0)["walk"] == "rows"
+    assert plan(form, np.empty((30_000, 15), np.float32)[:, :6], 0)["walk"] == "tall"
+    assert plan(form, np.empty((30_000, 15), np.float32)[:, :5], 0)["walk"] == "rows"
     assert plan(form, a, 1)["walk"] != "tall"
 
 

@@ -77,6 +77,7 @@ constexpr ptrdiff_t WIDEST_TILE = 1344;
 constexpr ptrdiff_t LEAST_TALL = 512;
 constexpr ptrdiff_t LEAST_TALL_DST = 96;
 constexpr ptrdiff_t LEAST_TALL_TILE = 32768;
+constexpr ptrdiff_t LEAST_TALL_COLUMNS = 6;
 /* Columns of a tall tile, at most: a thread's workspace stays below 1 MiB. A tile of 1777 columns that is cut in two:
  * 1.7. */
 constexpr ptrdiff_t WIDEST_TALL_TILE = 2144;

@@ -18,9 +18,9 @@ cdef extern from "item.hpp" nogil:
 cdef extern from "tuning.hpp" nogil:
     enum:
         FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW, LEAST_DST_ROW_READ_AHEAD, LEAST_FLAT_RUN,
-        LEAST_INTERLEAVED, LEAST_INTERLEAVED_DST, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_TALL, LEAST_TALL_DST,
-        LEAST_TALL_TILE, LEAST_WIDE_RUN, MOST_FLAT_ROWS, MOST_TOGETHER, NARROWEST_TILE, NEAR_RUN, NEAR_TILE, SLAB,
-        TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TALL_TILE, WIDEST_TILE
+        LEAST_INTERLEAVED, LEAST_INTERLEAVED_DST, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_TALL, LEAST_TALL_COLUMNS,
+        LEAST_TALL_DST, LEAST_TALL_TILE, LEAST_WIDE_RUN, MOST_FLAT_ROWS, MOST_TOGETHER, NARROWEST_TILE, NEAR_RUN,
+        NEAR_TILE, SLAB, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TALL_TILE, WIDEST_TILE
 
 
 cdef enum class Walk:
@@ -179,7 +179,7 @@ cdef inline void plan_interleaved(const Problem* p, Plan* plan) noexcept nogil:
 cdef inline bint is_tall(const Problem* p, const Plan* plan, Py_ssize_t inner) noexcept nogil:
     """Whether to go through columns row by row, and to read them again for each pass."""
     cdef Py_ssize_t elements = p.n * inner
-    if inner < LANES or not is_ready_along_inner(p, plan):
+    if inner < LEAST_TALL_COLUMNS or not is_ready_along_inner(p, plan):
         return False
     if not traits_of(p.form).needs_exp:
         return p.n >= LEAST_TALL_DST and elements >= LEAST_TALL_TILE
@@ -232,7 +232,7 @@ cdef inline void plan_rows(const Problem* p, Plan* plan, bint ready) noexcept no
 
 cdef inline Plan plan_for(const Problem* p, int threads, bint in_chunks) noexcept nogil:
     """The plan: here is decided between rows and columns. `in_chunks`: the rows are chunks of longer ones."""
-    cdef Plan plan
+    cdef Plan plan, columns
     cdef Format arithmetic
     cdef bint adjacent, ready, along
     cdef int d
@@ -256,7 +256,12 @@ cdef inline Plan plan_for(const Problem* p, int threads, bint in_chunks) noexcep
     elif plan.count >= FEW_COLUMNS and (p.n <= longest_turned_row(p, &plan, ready) or not along):
         plan_columns(p, &plan, arithmetic, in_chunks)
     else:
+        columns = plan
         plan_rows(p, &plan, ready)
+        if not along:
+            plan_columns(p, &columns, arithmetic, in_chunks)
+            if columns.walk == Walk.TALL:       # others are too few for vectors
+                return columns
     return plan
 
 
