@@ -123,7 +123,7 @@ ALWAYS_INLINE double cut(double, Sum x)
 /* What the largest class leaves the others, if it needs constants of its own. */
 constexpr double LARGEST_REST = 0.9375;
 
-/* What the src form needs of a row: F = S / sum(exp), and, if the largest class has more than an eighth of the mass,
+/* What the src form needs of a row: F = S / sum(exp), and, if the largest class has more than a sixteenth of the mass,
  * its exp as the loop has it, and its softmax times S. */
 struct SrcConstants {
     Sum factor;

@@ -29,13 +29,13 @@ enum Constant {
     SHIFT,        /* is subtracted from src before exp */
     MAGIC,        /* `magic` of exp.hpp */
     LOWEST,       /* `lowest` of exp.hpp */
-    LARGEST,      /* src form: the exp of the largest class, if it has an eighth of the mass, or NO_EXP */
+    LARGEST,      /* src form: the exp of the largest class, if it has a sixteenth of the mass, or NO_EXP */
     LARGEST_HIGH, /* that class's softmax times S is LARGEST_HIGH - LARGEST_LOW */
     LARGEST_LOW,
     CONSTANTS
 };
 
-/* Stands for LARGEST where no class has an eighth of the mass: no exp is this. */
+/* Stands for LARGEST where no class has a sixteenth of the mass: no exp is this. */
 constexpr int NO_EXP = -1;
 
 /* The constants of the rows or columns that are computed together, side by side, and the sums that they come from. */
