@@ -68,5 +68,6 @@ def plan(Form form, diff_dst, src, out, int axis, int threads=1):
         "reads next": bool(plan.reads_next),
         "exchanged": bool(plan.exchanged),
         "near": bool(plan.near),
+        "streamed": bool(plan.streamed),
         "wide": bool(plan.wide),
     }

@@ -5,7 +5,7 @@
 
 - rows (kernels/rows.pxd): vectors run along the axis, row after row, in parts and chunks
 - batches (kernels/batches.pxd): some rows at once, where they lie
-- flat rows (kernels/flat_rows.pxd): adjacent rows of a few elements, as one run
+- flat rows (kernels/flat_rows.pxd): rows of a few elements, as one run
 - columns (kernels/columns.pxd): vectors run across neighbouring rows, for an axis that is not the nearest in memory
 - interleaved (kernels/interleaved.pxd): the same for a few rows that fill a run of memory
 

@@ -132,6 +132,54 @@ def test_what_is_far_is_asked_for_ahead():
     assert plan("BACKWARD_DST", np.empty((1000, 1000), np.float32), 1)["ahead"]
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("form", _runtime.kernels.FORMS)
+def test_short_rows_are_flat_where_to_pack_them_is_worth_it(form, dtype):
+    if plan(form, np.empty((2000, 5), dtype), 1)["walk"] != "flat rows":
+        pytest.skip("an instruction set without flat rows")
+
+    def is_flat(n, g=1, x=1, out=1):
+        """Rows of n elements, each in so many places."""
+        g, x, out = (np.empty((2000, n, gaps), dtype).reshape(2000, -1)[:, :n] for gaps in (g, x, out))
+        return plan(form, g, 1, src=g if form == "LOG_SOFTMAX" else x, out=out)["walk"] == "flat rows"
+
+    narrow = dtype.itemsize == 2
+    longest = 15 if form == "BACKWARD_DST" else 20
+    for gaps in ({}, {"g": 2}, {"out": 2}, {"g": 2, "x": 3, "out": 4}):
+        assert all(is_flat(n, **gaps) for n in (1, 2, 3))
+        assert not is_flat(48, **gaps)
+    for n in (4, 15, 20):
+        assert is_flat(n)
+        if narrow and n > longest:
+            continue  # rows that a vector nearly fills: decided by the instruction set
+        assert is_flat(n, 2, 2, 2) == narrow  # others are turned to columns where they lie
+        assert is_flat(n, out=2) == (narrow or (form != "BACKWARD_SRC" and n <= 20))
+        if form == "BACKWARD_DST":
+            assert is_flat(n, x=2) == (narrow or n <= 20)
+            assert is_flat(n, g=2, x=2) == narrow
+    a = np.empty((2000, 2, 5), dtype)
+    assert plan(form, a[:, 0], 1)["walk"] == plan(form, a[::-1, 1], 1)["walk"]
+    assert plan(form, a[:, :, ::2], 2)["walk"] != "flat rows"  # no two elements are adjacent
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("form", _runtime.kernels.FORMS)
+def test_large_results_go_past_the_caches_in_long_runs(form, dtype):
+    def streamed(shape, part, axis=-1):
+        return plan(form, np.empty(shape, dtype)[part], axis)["streamed"]
+
+    size = dtype.itemsize
+    assert not streamed((1000, 1000), ...)
+    for n in (7, 100, 4000):
+        assert streamed((2 * MOST // n, n), ...)  # adjacent rows are one run
+    for n in (7, 100, 4096 // size - 1):
+        assert not streamed((2 * MOST // n, n + 1), np.s_[:, :n])
+    assert streamed((8192, 4096 // size + 1), np.s_[:, 1:])
+    assert streamed((60, 100, 6000), ..., 1)
+    assert streamed((60_000, 20, 512 // size), ..., 1)
+    assert not streamed((60_000, 20, 512 // size - 1), ..., 1)
+
+
 def test_arrays_that_are_no_problem_are_refused():
     a = np.empty((3, 4), np.float32)
     with pytest.raises(TypeError, match="normal form"):

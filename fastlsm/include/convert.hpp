@@ -3,7 +3,6 @@
 #define FASTLSM_CONVERT_HPP
 
 #include "item.hpp"
-#include "traffic.hpp"
 
 namespace {
 
@@ -79,19 +78,6 @@ inline void store_elements(bool in_double, const void *from, DType dtype, char *
         else
             store_elements_of<float, T>(to, (const float *)from, stride, n);
     });
-}
-
-/* The same. If nothing must be converted or spread out, the elements are copied, past the caches if `streamed`. */
-inline void store_block(bool in_double, const void *from, DType dtype, bool streamed, char *to, ptrdiff_t stride,
-                        ptrdiff_t n)
-{
-    ptrdiff_t size = in_double ? sizeof(double) : sizeof(float);
-    if (stride != size || format_of(dtype) != (in_double ? Format::F64 : Format::F32))
-        store_elements(in_double, from, dtype, to, stride, n);
-    else if (streamed)
-        stream_copy(to, from, n * size);
-    else
-        memcpy(to, from, n * size);
 }
 
 } // namespace

@@ -27,24 +27,47 @@ ALWAYS_INLINE void copy_line(char *to, const char *from)
     }
 }
 
-/* Copy rows that are mostly too short for memcpy to be quick. With each row, ask for the row `ahead` rows further,
- * unless 0. */
-inline void copy_rows(void *to, ptrdiff_t to_pitch, const void *from, ptrdiff_t from_pitch, ptrdiff_t rows,
-                      ptrdiff_t bytes, ptrdiff_t ahead)
+/* Copy the first `size` of `bytes` and the last ones, which may be the same in part. */
+template <int size> ALWAYS_INLINE void copy_ends(char *to, const char *from, ptrdiff_t bytes)
 {
-    char *t = (char *)to;
-    const char *f = (const char *)from;
-    for (; rows; rows--, t += to_pitch, f += from_pitch) {
-        if (ahead && from_pitch != bytes)
-            prefetch(f + ahead * from_pitch, bytes);
-        if (bytes < CACHE_LINE) {
-            memcpy(t, f, bytes);
-            continue;
+    typedef char piece __attribute__((vector_size(size)));
+    piece first, last;
+    memcpy(&first, from, size);
+    memcpy(&last, from + bytes - size, size);
+    memcpy(to, &first, size);
+    memcpy(to + bytes - size, &last, size);
+}
+
+/* Copy rows that are mostly too short for memcpy to be quick. With each row, ask for the row `ahead` rows further,
+ * unless 0. What lies between rows is neither read nor written. */
+NOINLINE void copy_rows(void *to, ptrdiff_t to_pitch, const void *from, ptrdiff_t from_pitch, ptrdiff_t rows,
+                        ptrdiff_t bytes, ptrdiff_t ahead)
+{
+    auto each = [&](auto copy) {
+        char *t = (char *)to;
+        const char *f = (const char *)from;
+        for (ptrdiff_t i = 0; i < rows; i++, t += to_pitch, f += from_pitch) {
+            if (ahead && from_pitch != bytes)
+                prefetch(f + ahead * from_pitch, bytes);
+            copy(t, f);
         }
-        for (ptrdiff_t i = 0; i < bytes - CACHE_LINE; i += CACHE_LINE)
-            copy_line(t + i, f + i);
-        copy_line(t + bytes - CACHE_LINE, f + bytes - CACHE_LINE);
-    }
+    };
+    if (bytes >= CACHE_LINE)
+        each([=](char *t, const char *f) {
+            for (ptrdiff_t i = 0; i < bytes - CACHE_LINE; i += CACHE_LINE)
+                copy_line(t + i, f + i);
+            copy_line(t + bytes - CACHE_LINE, f + bytes - CACHE_LINE);
+        });
+    else if (bytes >= 32)
+        each([=](char *t, const char *f) { copy_ends<32>(t, f, bytes); });
+    else if (bytes >= 16)
+        each([=](char *t, const char *f) { copy_ends<16>(t, f, bytes); });
+    else if (bytes >= 8)
+        each([=](char *t, const char *f) { copy_ends<8>(t, f, bytes); });
+    else if (bytes >= 4)
+        each([=](char *t, const char *f) { copy_ends<4>(t, f, bytes); });
+    else
+        each([=](char *t, const char *f) { copy_ends<2>(t, f, bytes); });
 }
 
 /* Copy the whole lines among `bytes` past the caches: an ordinary store would first read the line that it overwrites.
@@ -80,7 +103,7 @@ struct Stream {
     ALWAYS_INLINE void seek(void *to)
     {
         if (line + waiting != to) {
-            close();
+            send_rest();
             begin(to);
         }
     }
@@ -103,12 +126,18 @@ struct Stream {
     /* Send the results that wait. After that, they can be read and changed where they lie. */
     void close()
     {
-        memcpy(line + first_waiting, room + first_waiting, waiting - first_waiting);
-        first_waiting = waiting;
+        send_rest();
         stream_end();
     }
 
 private:
+    /* Without stream_end, which waits until all is written: after each row of 400 bytes, that takes twice as long. */
+    void send_rest()
+    {
+        memcpy(line + first_waiting, room + first_waiting, waiting - first_waiting);
+        first_waiting = waiting;
+    }
+
     /* The part of the first line that is ours. A call of memcpy would make the loop around it keep its registers in
      * memory. */
     ALWAYS_INLINE void send_first_line()

@@ -5,18 +5,18 @@ sees the next rows by itself where they are short.
 """
 
 from libc.math cimport INFINITY
-from libc.string cimport memcpy
 
+from fastlsm.kernels.convert cimport strip_at, unpack
 from fastlsm.kernels.flat_rows cimport flat_batch
 from fastlsm.kernels.loops cimport (
     Constants, Next, Stream, Strip, begin_maxima, exp_rows, expect_hidden, has_extreme_sum, mark_little_rests,
-    max_rows, mend_rows, set_first_constants, set_last_constants, set_maximum, set_pattern, stream_copy, sum_others,
-    sum_rows, write_rows,
+    max_rows, mend_rows, set_first_constants, set_last_constants, set_maximum, set_pattern, sum_others, sum_rows,
+    write_rows,
 )
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan, Walk
 from fastlsm.kernels.problem cimport (
-    LANES, Form, FormTraits, Operand, Problem, locate, real_size, round_up, traits_of, writes_from_exp,
+    LANES, Form, FormTraits, Problem, locate, real_size, round_up, traits_of, writes_from_exp,
     writes_over_operand,
 )
 from fastlsm.kernels.workspace cimport Reduced, RowConstants, Workspace
@@ -26,33 +26,17 @@ cdef extern from "tuning.hpp" nogil:
         MOST_TOGETHER
 
 
-cdef inline Stream* begin_stream(const Problem* p, Stream* flow, char* to) noexcept nogil:
+cdef inline Stream* begin_stream(const Plan* plan, Stream* flow, char* to) noexcept nogil:
     """The stream, if results are to go past the caches."""
-    if not p.out.far:
+    if not plan.streamed:
         return NULL
     flow.begin(to)
     return flow
 
 
-cdef inline Strip strip_at(const Problem* p, const Operand* op, Py_ssize_t first) noexcept nogil:
-    return Strip(locate(p, op, first), op.outer)
-
-
 cdef inline Py_ssize_t batch_at(const Problem* p, Py_ssize_t first, Py_ssize_t last, Py_ssize_t most) noexcept nogil:
     """How many rows from `first` on go together: each as far from the one before it."""
     return min(min(most, last - first), p.outer - first % p.outer)
-
-
-cdef inline void send(const Problem* p, const char* x, Strip to, Py_ssize_t rows, Py_ssize_t bytes) noexcept nogil:
-    """Finished rows to their places. Adjacent rows go as one, for only whole cache lines are streamed."""
-    cdef Py_ssize_t r
-    if to.pitch == bytes:
-        bytes, rows = bytes * rows, 1
-    for r in range(rows):
-        if p.out.far:
-            stream_copy(to.data + r * to.pitch, x + r * bytes, bytes)
-        else:
-            memcpy(to.data + r * to.pitch, x + r * bytes, bytes)
 
 
 cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t count, Reduced* reduced,
@@ -118,7 +102,7 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
             stream.close()
         mend_rows(plan.format, y, diff_dst, src, count, n, constants)
     if over_itself:
-        send(p, y.data, out, count, bytes)
+        unpack(plan.streamed, out, y.data, count, bytes)
 
 
 cdef inline void share_of_batches(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last,
@@ -126,7 +110,7 @@ cdef inline void share_of_batches(const Problem* p, const Plan* plan, Py_ssize_t
     """Rows first to last - 1, some of them at a time."""
     cdef Reduced reduced
     cdef Stream flow
-    cdef Stream* stream = begin_stream(p, &flow, locate(p, &p.out, first))
+    cdef Stream* stream = begin_stream(plan, &flow, locate(p, &p.out, first))
     cdef bint is_reduced
     cdef Py_ssize_t i = first, count, next_count = 0
     if plan.walk == Walk.FLAT:

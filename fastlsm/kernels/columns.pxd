@@ -100,15 +100,15 @@ cdef inline void store_slab(const Problem* p, const Plan* plan, const Operand* o
         run = run_at(p, tile, c)
         at = locate_column(p, op, tile.first + c) + start * op.n
         if is_ready(op, op.inner, plan.format):
-            if op.far and op.n == x.pitch == run * size:
+            if plan.streamed and op.n == x.pitch == run * size:
                 stream_copy(at, x.data, height * run * size)
-            elif op.far:
+            elif plan.streamed:
                 for i in range(height):
                     stream_copy(at + i * op.n, x.data + i * x.pitch + c * size, run * size)
             else:
                 copy_rows(at, op.n, x.data + c * size, x.pitch, height, run * size, 0)
         elif is_turned(op, op.inner):
-            store_turned(plan.in_double, op, at, height, run, beside(x, c * size), w.flat)
+            store_turned(plan.in_double, plan.streamed, op, at, height, run, beside(x, c * size), w.flat)
         else:
             for i in range(height):
                 store_elements(plan.in_double, x.data + i * x.pitch + c * size, op.dtype, at + i * op.n, op.inner, run)
@@ -185,7 +185,7 @@ cdef inline Place find_place(const Problem* p, const Plan* plan, const Tile* til
             not traits.needs_exp or (near or not whole) and tile.width == columns
         ):
             at.src = lying(p, &p.src, tile)
-        if is_ready(&p.out, p.out.inner, plan.format) and not p.out.far:
+        if is_ready(&p.out, p.out.inner, plan.format) and not plan.streamed:
             if not (at.src.lies and p.out.data == p.src.data or at.diff_dst.lies and p.out.data == p.diff_dst.data):
                 at.out = lying(p, &p.out, tile)
     return at

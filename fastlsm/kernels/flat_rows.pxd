@@ -1,31 +1,30 @@
-"""Adjacent rows so short that they are computed as one run of elements.
+"""Rows so short that they are computed as one run of elements. Those with gaps between them are packed for that.
 
 Their sums, maxima and exp are those of columns: the rows are turned to columns in scratch.
 """
 
-from fastlsm.kernels.convert cimport load_turned
+from fastlsm.kernels.convert cimport load_turned, packed, strip_at, unpack
 from fastlsm.kernels.loops cimport (
     Constants, RowsAhead, Stream, Strip, begin_maxima, exp_columns, expect_hidden, has_extreme_sum, hide_largest,
-    mark_little_rests, max_columns, prefetch, set_first_constants, set_last_constants, store_block, stream_copy,
-    sum_columns, turn, write_columns, write_flat,
+    mark_little_rests, max_columns, prefetch, set_first_constants, set_last_constants, store_elements, sum_columns,
+    turn, write_columns, write_flat,
 )
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan
 from fastlsm.kernels.problem cimport (
-    LANES, Form, Format, FormTraits, Operand, Problem, arithmetic_format, locate, real_size, round_up, traits_of,
+    LANES, Form, Format, FormTraits, Operand, Problem, arithmetic_format, real_size, round_up, traits_of,
     writes_from_exp, writes_over_operand,
 )
 from fastlsm.kernels.workspace cimport Workspace
-from libc.string cimport memcpy
 
 cdef extern from "tuning.hpp" nogil:
     enum:
-        STAGE
+        PACK_AHEAD, STAGE
 
 
 cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t count, Workspace* w,
                             Stream* stream) noexcept nogil:
-    """Compute `count` adjacent rows. False: it is not done, for a sum or a dst is beyond the dst form's step."""
+    """Compute `count` rows. False: it is not done, for a sum or a dst is beyond the dst form's step."""
     cdef FormTraits traits = traits_of(p.form)
     cdef bint has_little = False
     cdef Constants constants = w.constants.constants()
@@ -33,19 +32,22 @@ cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first
     cdef Py_ssize_t n = p.n, columns = round_up(count, LANES), c
     cdef Py_ssize_t pitch = columns * real_size(plan.in_double)
     cdef Strip gs = Strip(<char*> w.stage, pitch), xs = Strip(<char*> (w.stage + STAGE), pitch)
-    cdef const char* g = locate(p, &p.diff_dst, first)
-    cdef const char* x = locate(p, &p.src, first)
-    cdef char* out = locate(p, &p.out, first)
-    cdef bint through_result = writes_over_operand(p) or writes_from_exp(p.form)
-    cdef char* y = <char*> w.result if through_result else out
+    cdef Py_ssize_t row = n * p.out.itemsize, rows_ahead = PACK_AHEAD if plan.ahead else 0
+    cdef const char* x = packed(strip_at(p, &p.src, first), count, row, rows_ahead,
+                                <char*> (w.stage + STAGE + STAGE // 2))
+    cdef const char* g = x
+    cdef Strip out = strip_at(p, &p.out, first)
+    cdef bint through_result = writes_over_operand(p) or writes_from_exp(p.form) or out.pitch != row
+    cdef char* y = <char*> w.result if through_result else out.data
     if through_result:
         stream = NULL
     if traits.has_gradient:
+        g = packed(strip_at(p, &p.diff_dst, first), count, row, rows_ahead, <char*> (w.stage + STAGE // 2))
         turn_rows(p, plan, &p.diff_dst, g, count, gs, w)
         sum_columns(arithmetic, gs.data, pitch, n, columns, constants.diff_dst_hi, constants.diff_dst_lo)
         if plan.in_double:
             for c in range(count):
-                mend_sum(p, g + c * n * p.diff_dst.itemsize, constants, c)
+                mend_sum(p, g + c * row, constants, c)
     if traits.has_limits:
         set_first_constants(plan.in_double, p.form, constants, count, n)
         if has_extreme_sum(plan.in_double, constants, count):
@@ -74,10 +76,8 @@ cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first
             if stream != NULL:
                 stream.close()
             return False
-    if through_result and p.out.far:
-        stream_copy(out, y, count * n * p.out.itemsize)
-    elif through_result:
-        memcpy(out, y, count * n * p.out.itemsize)
+    if through_result:
+        unpack(plan.streamed, out, y, count, row)
     return True
 
 
@@ -104,4 +104,4 @@ cdef inline void write_turned(const Problem* p, const Plan* plan, const char* g,
         turn(plan.in_double, y, n * size, gs.data, gs.pitch, n, count)
     else:
         turn(plan.in_double, <char*> w.flat, n * size, gs.data, gs.pitch, n, count)
-        store_block(plan.in_double, w.flat, p.out.dtype, False, y, p.out.itemsize, count * n)
+        store_elements(plan.in_double, w.flat, p.out.dtype, y, p.out.itemsize, count * n)

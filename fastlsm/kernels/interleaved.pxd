@@ -181,7 +181,7 @@ cdef inline void write_groups(const Problem* p, const Plan* plan, const Block* b
                               Py_ssize_t start, Py_ssize_t groups, Py_ssize_t group, const Constants& lanes,
                               Workspace* w) noexcept nogil:
     """Groups of so many elements, from element `start` of the rows on."""
-    cdef bint lies = not p.out.far and not writes_over_operand(p)
+    cdef bint lies = not plan.streamed and not writes_over_operand(p)
     cdef Py_ssize_t pitch = LANES * block.bytes
     cdef char* out = block.out + start * block.bytes
     cdef Strip y = Strip(<char*> w.result, pitch)
@@ -195,7 +195,7 @@ cdef inline void write_groups(const Problem* p, const Plan* plan, const Block* b
         p.form, plan.format, y, g, x, largest, block.keeps_exp, RowsAhead(0, 0), groups, group, lanes, NULL, 0
     ) or extreme:
         mend_columns(plan.format, y, g, x, groups, group, lanes)
-    if p.out.far:
+    if plan.streamed:
         stream_copy(out, y.data, groups * group * size_of(plan.format))
     elif not lies:
         memcpy(out, y.data, groups * group * size_of(plan.format))

@@ -43,8 +43,6 @@ cdef extern from "convert.hpp" nogil:
         bint in_double, void* to, DType dtype, const char* source, Py_ssize_t stride, Py_ssize_t n) noexcept
     void store_elements(
         bint in_double, const void* source, DType dtype, char* to, Py_ssize_t stride, Py_ssize_t n) noexcept
-    void store_block(bint in_double, const void* source, DType dtype, bint streamed, char* to, Py_ssize_t stride,
-                     Py_ssize_t n) noexcept
 
 cdef extern from "overflow.hpp" nogil:
     struct ScaledSum:

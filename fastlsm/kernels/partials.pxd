@@ -92,7 +92,7 @@ cdef inline void finish_part(const Problem* p, const Plan* plan, Py_ssize_t inde
     cdef Line src = line_at(p, plan, &p.src, index, NULL), diff_dst = line_at(p, plan, &p.diff_dst, index, NULL)
     cdef Stream flow
     cdef char* out = locate(p, &p.out, index)
-    cdef Stream* stream = begin_stream(p, &flow, out + start * p.out.n)
+    cdef Stream* stream = begin_stream(plan, &flow, out + start * p.out.n)
     cdef Part unused
     cdef bint extreme
     set_constants(plan.in_double, p.form, constants, totals, 1, 1)

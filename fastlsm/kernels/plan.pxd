@@ -18,15 +18,16 @@ cdef extern from "item.hpp" nogil:
 cdef extern from "tuning.hpp" nogil:
     enum:
         FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW, LEAST_DST_ROW_READ_AHEAD, LEAST_FLAT_RUN,
-        LEAST_INTERLEAVED, LEAST_INTERLEAVED_DST, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_TALL, LEAST_TALL_COLUMNS,
-        LEAST_TALL_DST, LEAST_TALL_TILE, LEAST_WIDE_RUN, MOST_FLAT_ROWS, MOST_TOGETHER, NARROWEST_TILE, NEAR_RUN,
-        NEAR_TILE, SLAB, TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TALL_TILE, WIDEST_TILE
+        LEAST_INTERLEAVED, LEAST_INTERLEAVED_DST, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_STREAMED_ROW, LEAST_STREAMED_RUN,
+        LEAST_TALL, LEAST_TALL_COLUMNS, LEAST_TALL_DST, LEAST_TALL_TILE, LEAST_WIDE_RUN, LONGER_PACKED_ROW,
+        MOST_FLAT_ROWS, MOST_TOGETHER, NARROWEST_TILE, NEAR_RUN, NEAR_TILE, PACKED_ROW, SLAB, TOGETHER_ELEMENTS,
+        TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TALL_TILE, WIDEST_TILE
 
 
 cdef enum class Walk:
     ROWS                        # one after the other, in parts and chunks
     BATCHES                     # some rows together, where they lie
-    FLAT                        # adjacent short rows as one run of elements
+    FLAT                        # short rows as one run of elements, where they lie or packed
     COLUMNS                     # tiles of neighbouring columns
     INTERLEAVED                 # neighbouring columns that are all of one run of memory, and few
     TALL                        # columns too long for tiles in scratch: row by row, as memory has them
@@ -42,12 +43,18 @@ cdef struct Plan:
     bint reads_next             # while a row is computed, the next one is reduced
     bint exchanged              # columns are counted along `outer`, for along `inner` there is only one
     bint near                   # tiles are computed where they lie, in the caches
+    bint streamed               # results go past the caches
     bint wide                   # tiles come from afar in long runs, in which processors read ahead themselves
 
 
 cdef inline bint is_ready(const Operand* op, Py_ssize_t stride, Format format) noexcept nogil:
     """Whether the loops can compute on an operand where it lies, along the axis of that stride."""
     return stride == op.itemsize and format_of(op.dtype) == format
+
+
+cdef inline Py_ssize_t row_stride(const Problem* p, const Operand* op) noexcept nogil:
+    """Bytes from a row to the next, before `arrange`."""
+    return op.outer if p.inner == 1 else op.inner
 
 
 cdef inline Py_ssize_t stage_elements(bint in_double) noexcept nogil:
@@ -80,19 +87,33 @@ cdef inline Py_ssize_t longest_turned_row(const Problem* p, const Plan* plan, bi
     return longest - longest // 4 if is_narrow(plan.format) else longest
 
 
+cdef inline bint has_gaps(const Problem* p, const Operand* op) noexcept nogil:
+    """Whether rows are not adjacent to each other."""
+    return row_stride(p, op) != p.n * op.itemsize
+
+
+cdef inline Py_ssize_t longest_flat_row(const Problem* p, const Plan* plan) noexcept nogil:
+    """Rows up to this length are gone through as one run. Those that have gaps between them are packed for that."""
+    cdef Py_ssize_t longest = FLAT_ROW_BESIDE_MASKS if HAS_MASKS_OF_16_BITS and not plan.in_double else FLAT_ROW
+    cdef int packed = has_gaps(p, &p.src) + has_gaps(p, &p.out)
+    if traits_of(p.form).has_gradient:
+        packed += has_gaps(p, &p.diff_dst)
+    if packed == 0:
+        return longest
+    if is_narrow(plan.format):          # beside masks, batches of the dst form are as quick from 16 elements on
+        return longest // 2 if HAS_MASKS_OF_16_BITS and not traits_of(p.form).needs_exp else longest - longest // 4
+    # Other rows can be turned to columns where they lie.
+    return LONGER_PACKED_ROW if packed == 1 and not writes_from_exp(p.form) else PACKED_ROW
+
+
 cdef inline bint is_flat(const Problem* p, const Plan* plan, bint ready) noexcept nogil:
-    """Whether rows are adjacent, and so short that they are gone through as one run."""
+    """Whether rows are so short that they are gone through as one run, where they lie or packed."""
     cdef Py_ssize_t evenly = p.outer if p.inner == 1 else p.inner       # rows, each as far from the one before it
-    cdef Py_ssize_t row = p.n * p.out.itemsize
     if not (HAS_QUICK_PICK and ready and plan.count >= FEW_COLUMNS):
-        return False
-    if p.n > (FLAT_ROW_BESIDE_MASKS if HAS_MASKS_OF_16_BITS and not plan.in_double else FLAT_ROW):
         return False
     if evenly != plan.count and evenly * p.n < LEAST_FLAT_RUN:
         return False
-    if p.inner == 1:
-        return p.diff_dst.outer == row and p.src.outer == row and p.out.outer == row
-    return p.diff_dst.inner == row and p.src.inner == row and p.out.inner == row
+    return p.n <= longest_flat_row(p, plan)
 
 
 cdef inline bint is_along(const Operand* op) noexcept nogil:
@@ -230,6 +251,23 @@ cdef inline void plan_rows(const Problem* p, Plan* plan, bint ready) noexcept no
     plan.walk = Walk.BATCHES if plan.together > 1 else Walk.ROWS
 
 
+cdef inline bint is_streamed(const Problem* p, const Plan* plan) noexcept nogil:
+    """Whether results go past the caches: those that these do not keep, in runs of memory that are not short.
+
+    A cache line that is written in part is slow to go past them.
+    """
+    cdef Py_ssize_t row = p.n * p.out.itemsize, pitch = row_stride(p, &p.out), neighbours = p.inner
+    if not p.out.far or plan.walk == Walk.INTERLEAVED or pitch == row:
+        return p.out.far
+    if plan.walk != Walk.COLUMNS and plan.walk != Walk.TALL:
+        return row >= LEAST_STREAMED_ROW
+    if plan.exchanged:
+        neighbours = p.outer
+    if plan.walk == Walk.TALL and p.out.n == neighbours * p.out.itemsize:
+        return True
+    return (row if is_turned(&p.out, pitch) else neighbours * p.out.itemsize) >= LEAST_STREAMED_RUN
+
+
 cdef inline Plan plan_for(const Problem* p, int threads, bint in_chunks) noexcept nogil:
     """The plan: here is decided between rows and columns. `in_chunks`: the rows are chunks of longer ones."""
     cdef Plan plan, columns
@@ -261,7 +299,8 @@ cdef inline Plan plan_for(const Problem* p, int threads, bint in_chunks) noexcep
         if not along:
             plan_columns(p, &columns, arithmetic, in_chunks)
             if columns.walk == Walk.TALL:       # others are too few for vectors
-                return columns
+                plan = columns
+    plan.streamed = is_streamed(p, &plan)
     return plan
 
 

@@ -203,7 +203,7 @@ cdef inline void write_part(const Problem* p, const Plan* plan, const Line* diff
             pass
         elif not out_is_ready:
             store_elements(plan.in_double, y.data, p.out.dtype, out + j * p.out.n, p.out.n, n)
-        elif p.out.far:
+        elif plan.streamed:
             stream_copy(out + j * p.out.n, y.data, n * p.out.itemsize)
         else:
             memcpy(out + j * p.out.n, y.data, n * p.out.itemsize)
@@ -327,7 +327,7 @@ cdef inline void share_of_rows(const Problem* p, const Plan* plan, Py_ssize_t fi
     """Rows first to last - 1, one after the other."""
     cdef Parts of_this, of_next
     cdef Stream flow
-    cdef Stream* stream = begin_stream(p, &flow, locate(p, &p.out, first))
+    cdef Stream* stream = begin_stream(plan, &flow, locate(p, &p.out, first))
     cdef Share share = Share(0, blocks(p.n, part_length(p.n)), part_length(p.n), NULL, 0)
     cdef Part* parts = of_this.parts
     cdef Part* next_parts = of_next.parts
@@ -350,7 +350,7 @@ cdef inline void share_of_row(const Problem* p, const Plan* plan, Py_ssize_t ind
     cdef Stream flow
     cdef Py_ssize_t length = part_length(p.n), count = blocks(p.n, length)
     cdef Share share = Share(count * thread // threads, count * (thread + 1) // threads, length, timer, openmp_time())
-    cdef Stream* stream = begin_stream(p, &flow, locate(p, &p.out, index) + share.first * length * p.out.n)
+    cdef Stream* stream = begin_stream(plan, &flow, locate(p, &p.out, index) + share.first * length * p.out.n)
     one_row(p, plan, index, share, parts, False, False, parts, w, stream)
     if stream != NULL:
         stream.close()

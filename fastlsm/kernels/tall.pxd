@@ -112,7 +112,7 @@ cdef inline void write_rows_of_tile(const Problem* p, const Plan* plan, const Ti
                                     const Constants& constants, Workspace* w) noexcept nogil:
     cdef bint largest = p.form == Form.BACKWARD_SRC and has_largest(plan.in_double, constants, tile.width)
     cdef bint extreme = traits_of(p.form).has_limits and has_extreme_sum(plan.in_double, constants, tile.width)
-    cdef bint lies = is_ready(&p.out, p.out.inner, plan.format) and not p.out.far and not writes_over_operand(p)
+    cdef bint lies = is_ready(&p.out, p.out.inner, plan.format) and not plan.streamed and not writes_over_operand(p)
     cdef Py_ssize_t j = share.rows.first, count
     cdef Strip y = Strip(<char*> w.result, tile.width * size_of(plan.format)), g, x
     while j < share.rows.last and not p.stopped:
