@@ -8,15 +8,18 @@ import numpy as np
 import fastlsm
 from fastlsm import _threads
 
-# Rows together and one at a time, short ones, one long row, far ones; columns near and far; enough for two threads.
+# Rows together and one at a time, short ones, one long row, far ones; columns near and far; tall ones of one part and of
+# some; interleaved rows; enough for two threads.
 PROBLEMS = [
     ((300, 1000), 1), ((40, 5000), 1), ((5000, 64), 1), ((40_000, 10), 1), ((1, 200_000), 1),
-    ((70_001, 61), 1), ((300, 1000), 0), ((20, 33, 400), 1), ((21, 300_000), 0),
+    ((70_001, 61), 1), ((90, 1000), 0), ((20, 33, 400), 1), ((21, 300_000), 0),
+    ((1200, 333), 0), ((20_001, 50), 0), ((20_001, 7), 0),
 ]  # fmt: skip
 
 
 def call(shape, axis, dtype):
     g, x = np.random.default_rng(0).standard_normal((2, *shape)).astype(dtype)
+    np.moveaxis(x, axis, 0)[3].flat[::7] += dtype(40)  # leaves the other classes little
     out = np.empty_like(x)
     fastlsm.log_softmax(x, axis, out=out, num_threads=2)
     fastlsm.log_softmax_backward(g, x, axis, out=g, num_threads=2)

@@ -105,7 +105,7 @@ def test_sums_past_the_range(isa, rng, form, shape):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("shape", [(70, 20_011, 3), (1, 1103, 2500)])
+@pytest.mark.parametrize("shape", [(70, 20_011, 3), (1, 1103, 2500), (2, 21, 100_800)])  # of the last, whole tiles
 def test_a_result_past_the_caches(isa, rng, form, shape):
     g, x = problem(rng, shape, np.dtype(np.float32), form)
     g, x = (np.concatenate([a, a[:1]]).ravel()[1 : a.size + 1].reshape(a.shape) for a in (g, x))  # off a cache line

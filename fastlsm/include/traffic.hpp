@@ -39,7 +39,7 @@ template <int size> ALWAYS_INLINE void copy_ends(char *to, const char *from, ptr
 }
 
 /* Copy rows that are mostly too short for memcpy to be quick. With each row, ask for the row `ahead` rows further,
- * unless 0. What lies between rows is neither read nor written. */
+ * unless 0. What lies between rows is neither read nor written. There may be nothing to copy. */
 NOINLINE void copy_rows(void *to, ptrdiff_t to_pitch, const void *from, ptrdiff_t from_pitch, ptrdiff_t rows,
                         ptrdiff_t bytes, ptrdiff_t ahead)
 {
@@ -66,7 +66,7 @@ NOINLINE void copy_rows(void *to, ptrdiff_t to_pitch, const void *from, ptrdiff_
         each([=](char *t, const char *f) { copy_ends<8>(t, f, bytes); });
     else if (bytes >= 4)
         each([=](char *t, const char *f) { copy_ends<4>(t, f, bytes); });
-    else
+    else if (bytes)
         each([=](char *t, const char *f) { copy_ends<2>(t, f, bytes); });
 }
 
