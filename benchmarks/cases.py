@@ -80,8 +80,10 @@ SHAPES = (
     _plain("strided axis", 33, 77, 129, axis=1),
     _plain("strided axis", 3000, 1777, axis=0),
     _plain("strided axis", 9, 46986, 3, axis=1),
+    _plain("strided axis", 100_000, 47, axis=0),
     Shape("views", "1024x1000-every-second", (1024, 2000), -1, take=(slice(None), slice(None, None, 2))),
     Shape("views", "1024x1000-padded-rows", (1024, 1280), -1, take=(slice(None), slice(1000))),
+    Shape("views", "1000000x7-padded-rows", (1_000_000, 13), -1, take=(slice(None), slice(7))),
     Shape("views", "16x21x256x256-channels-last", (16, 256, 256, 21), 1, order=(0, 3, 1, 2)),
 )
 

@@ -1,12 +1,13 @@
 """The kernels' entry points from Python: log-softmax and its gradient, any dtype, any strides.
 
 `run` is a whole call. It checks arrays in normal form and brings their axes to (outer, n, inner) (kernels/layout.pxd).
-`walk` asks for the plan (kernels/plan.pxd), which chooses one of five walks. All give the same bits:
+`walk` asks for the plan (kernels/plan.pxd), which chooses one of six walks. All give the same bits:
 
 - rows (kernels/rows.pxd): vectors run along the axis, row after row, in parts and chunks
 - batches (kernels/batches.pxd): some rows at once, where they lie
 - flat rows (kernels/flat_rows.pxd): rows of a few elements, as one run
 - columns (kernels/columns.pxd): vectors run across neighbouring rows, for an axis that is not the nearest in memory
+- tall (kernels/tall.pxd): the same for long columns, row by row; threads share the rows
 - interleaved (kernels/interleaved.pxd): the same for a few rows that fill a run of memory
 
 Rows in chunks (kernels/partials.pxd, _partials.pxi) take the passes of rows and of columns.

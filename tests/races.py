@@ -8,8 +8,8 @@ import numpy as np
 import fastlsm
 from fastlsm import _threads
 
-# Rows together and one at a time, short ones, one long row, far ones; columns near and far; tall ones of one part and of
-# some; interleaved rows; enough for two threads.
+# Rows together and one at a time, short ones, one long row, far ones; columns near and far; tall ones of one part and
+# of some; interleaved rows; enough for two threads.
 PROBLEMS = [
     ((300, 1000), 1), ((40, 5000), 1), ((5000, 64), 1), ((40_000, 10), 1), ((1, 200_000), 1),
     ((70_001, 61), 1), ((90, 1000), 0), ((20, 33, 400), 1), ((21, 300_000), 0),

@@ -23,7 +23,7 @@ namespace {
 /* What the last two passes need to know of a row. A name is a place among the constants: see Constants. */
 enum Constant {
     FACTOR,       /* log_softmax: L. src form: F. dst form: -S */
-    FACTOR_LOW,   /* what FACTOR lost in rounding; log_softmax does not read it */
+    FACTOR_LOW,   /* what FACTOR lost when it was rounded or cut; log_softmax does not read it */
     FACTOR_REST,  /* dst form: FACTOR times the rest of ln 2 */
     MAXIMUM,      /* m; the dst form reads neither this nor what follows */
     SHIFT,        /* is subtracted from src before exp */

@@ -24,6 +24,8 @@ public:
     /* A thread has computed its items, which it began then. */
     void end_share(double begun, ptrdiff_t items)
     {
+        if (items == 0)
+            return; /* it tells nothing of an item */
         const double took = (openmp_time() - begun) / items;
         double seen = quickest.load(std::memory_order_relaxed);
         while (took < seen && !quickest.compare_exchange_weak(seen, took, std::memory_order_relaxed)) {

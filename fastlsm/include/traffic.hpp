@@ -39,7 +39,8 @@ template <int size> ALWAYS_INLINE void copy_ends(char *to, const char *from, ptr
 }
 
 /* Copy rows that are mostly too short for memcpy to be quick. With each row, ask for the row `ahead` rows further,
- * unless 0. What lies between rows is neither read nor written. There may be nothing to copy. */
+ * if that is not 0 and rows have gaps: a processor sees adjacent ones itself. What lies between rows is neither read
+ * nor written. There may be nothing to copy. */
 NOINLINE void copy_rows(void *to, ptrdiff_t to_pitch, const void *from, ptrdiff_t from_pitch, ptrdiff_t rows,
                         ptrdiff_t bytes, ptrdiff_t ahead)
 {

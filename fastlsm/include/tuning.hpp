@@ -57,7 +57,8 @@ constexpr ptrdiff_t MOST_FLAT_ROWS = 256;
 constexpr ptrdiff_t LEAST_FLAT_RUN = 16384;
 /* Elements of the longest flat row of float32 or float64 that is packed: one of four is turned in blocks. 1: 1.19. */
 constexpr ptrdiff_t PACKED_ROW = 3;
-/* The same where one operand alone is packed, and the last step reads no exp. 3: 1.20 (AVX2 1.06), 31: 1.02. */
+/* The same where one of the operands and the result is packed, and the last step reads no exp. 3: 1.20 (AVX2 1.06),
+ * 31: 1.02. */
 constexpr ptrdiff_t LONGER_PACKED_ROW = 20;
 /* Rows: how far ahead rows that are packed are asked for. 0: 1.04, 256: 0.99. */
 constexpr ptrdiff_t PACK_AHEAD = 64;
@@ -83,16 +84,19 @@ constexpr ptrdiff_t NEAR_TILE = 496;
 /* Columns of a tile that comes from afar, at most; of double half as many. A multiple of 2 LANES, no power of two, so
  * that the elements of a column fall into different sets of the caches. 672: 1.26, 2688: 1.00. */
 constexpr ptrdiff_t WIDEST_TILE = 1344;
-/* Elements of a column from which on it is tall; of the dst form, and all elements of such columns. Times on a
- * processor with 1 MB of second-level cache: never, 1.15 (dst form 1.35); 300: 0.99; a dst form of 43: 1.0. */
+/* Elements of a column from which on it is tall. Times on a processor with 1 MB of second-level cache: never: 1.15,
+ * 300: 0.99. */
 constexpr ptrdiff_t LEAST_TALL = 512;
+/* The same for the dst form, whose columns must have so many elements together, too. Never: 1.35, 43: 1.0. */
 constexpr ptrdiff_t LEAST_TALL_DST = 96;
 constexpr ptrdiff_t LEAST_TALL_TILE = 32768;
+/* Columns of a tall tile, at least. 3: 1.3, bfloat16 of 6: 1.3 on one thread, 0.8 on two. */
 constexpr ptrdiff_t LEAST_TALL_COLUMNS = 6;
-/* Columns of a tall tile, at most: a thread's workspace stays below 1 MiB. A tile of 1777 columns that is cut in two:
- * 1.7. */
+/* Columns of a tall tile, at most; of double WIDEST_TILE. A multiple of LANES. Wider ones would take a thread's
+ * workspace past 1 MiB; a tile of 1777 columns that is cut in two: 1.7. */
 constexpr ptrdiff_t WIDEST_TALL_TILE = 2144;
-/* Tall tiles for each thread: of so many, each thread computes some by itself, though one may get a tile more. */
+/* Tall tiles for each thread: of more, each thread computes whole tiles, though one may get a tile more than another:
+ * then it takes at most a fourth longer. */
 constexpr ptrdiff_t MANY_TILES = 4;
 /* Columns: from this extent of `inner` on, tiles end where it does, and may be wide. 256: 1.40. */
 constexpr ptrdiff_t LEAST_WIDE_RUN = 48;
@@ -100,7 +104,8 @@ constexpr ptrdiff_t LEAST_WIDE_RUN = 48;
  * MB of second-level cache: 64 elements 1.2 (dst form 0.6), 240 elements 0.5. */
 constexpr ptrdiff_t LEAST_INTERLEAVED = 128;
 constexpr ptrdiff_t LEAST_INTERLEAVED_DST = 48;
-/* Rows of a wide tile that are written at a time: then writing does not wait until reading ends. All that fit: 1.03. */
+/* Rows of a wide or a tall tile that are computed at a time: then writing does not wait until reading ends, and exp of
+ * tall rows stays in the caches. All that fit (wide): 1.03. */
 constexpr ptrdiff_t WIDE_ROWS_AT_ONCE = 4;
 /* Elements of a column from which on tiles are computed where they lie. 16: 1.00, 256: 1.05 (77 elements, dst
  * form 1.35). */

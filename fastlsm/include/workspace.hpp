@@ -47,7 +47,9 @@ struct Reduced {
 /* A slab's results, or as many of its rows as go into this. */
 constexpr ptrdiff_t RESULT_BYTES = SLAB * sizeof(double);
 static_assert(RESULT_BYTES >= WIDE_ROWS_AT_ONCE * WIDEST_TALL_TILE * (ptrdiff_t)sizeof(float));
+static_assert(RESULT_BYTES >= WIDE_ROWS_AT_ONCE * WIDEST_TILE * (ptrdiff_t)sizeof(double));
 static_assert(2 * STAGE >= LANES * WIDEST_TALL_TILE);
+static_assert(2 * STAGE >= 2 * LANES * WIDEST_TILE); /* tall tiles of double: two sets of lanes */
 
 /* The memory of one thread. */
 struct Workspace {
@@ -58,6 +60,7 @@ struct Workspace {
     double pattern[FLAT_ROW * LANES];
     TileConstants constants;
 };
+static_assert(sizeof(Workspace) + CACHE_LINE <= 1 << 20, "docs/memory.rst promises 1 MiB a thread");
 
 } // namespace
 #endif

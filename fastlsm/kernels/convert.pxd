@@ -1,4 +1,4 @@
-"""Rows to scratch and back: packed, or turned to columns. Those have their dtype converted on the way."""
+"""Rows to scratch and back: packed, or turned to columns. What is turned has its dtype converted, too."""
 
 from libc.string cimport memset
 

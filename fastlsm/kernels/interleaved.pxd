@@ -40,7 +40,7 @@ cdef struct Block:              # the rows of one outer place, as a thread sees 
     const char* diff_dst
     const char* src
     char* out
-    char* exps                  # in scratch, if that holds all exp; else that of a slab, the thread's own
+    char* exps                  # the first thread's scratch, if that holds exp of all; else the thread's own, of a slab
     Py_ssize_t rows
     Py_ssize_t bytes            # from an element to the next of its row
     Py_ssize_t exp_bytes        # the same of exp
@@ -85,13 +85,16 @@ cdef inline char* last_group(const Block* block, const char* x, Py_ssize_t eleme
 
 cdef inline void max_of_block(const Problem* p, const Plan* plan, const Block* block, const Constants& mine,
                               Workspace* w) noexcept nogil:
-    cdef Py_ssize_t groups = p.n // LANES, pitch = LANES * block.bytes
+    cdef Py_ssize_t whole = p.n // LANES * LANES, pitch = LANES * block.bytes, j = 0, end
     cdef Py_ssize_t count = block.columns.last - block.columns.first, c = block.columns.first * size_of(plan.format)
     begin_maxima(plan.in_double, mine, count)
-    max_columns(plan.format, Strip(<char*> block.src + c, pitch), groups, count, mine)
+    while j < whole and not p.stopped:
+        end = min(whole, slab_end(p, j))
+        max_columns(plan.format, Strip(<char*> block.src + j * block.bytes + c, pitch), (end - j) // LANES, count, mine)
+        j = end
     if p.n % LANES:
-        max_columns(plan.format, Strip(last_group(block, block.src + groups * pitch, p.n % LANES, w) + c, pitch), 1,
-                    count, mine)
+        max_columns(plan.format, Strip(last_group(block, block.src + whole * block.bytes, p.n % LANES, w) + c, pitch),
+                    1, count, mine)
 
 
 cdef inline void exp_slab(const Problem* p, const Plan* plan, const Block* block, Py_ssize_t start, Py_ssize_t end,
@@ -233,8 +236,8 @@ cdef inline void end_block(const Problem* p, const Plan* plan, const Block* bloc
                            const Constants& lanes) noexcept nogil:
     """The last constants, when the sums of exp are known."""
     cdef bint has_little = p.form == Form.BACKWARD_SRC and has_marks(constants, block.rows)
-    if not has_little:
-        gather_ties(lanes, constants, block.rows)       # begin_maxima has set these to 0
+    if traits_of(p.form).apart:
+        gather_ties(lanes, constants, block.rows)
     set_last_constants(plan.in_double, p.form, constants, block.rows)
     if has_little and block.keeps_exp:
         expect_hidden(plan.in_double, constants, block.rows)
@@ -277,12 +280,15 @@ cdef inline void one_block(const Problem* p, const Plan* plan, Py_ssize_t outer,
 cdef inline void share_of_blocks(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last,
                                  Team team) noexcept nogil:
     cdef Py_ssize_t i
-    cdef Range elements
+    cdef Range elements, columns
     for i in range(first, last):
         one_block(p, plan, i, &team)
     if team.timer != NULL:
+        # By the lesser of its two shares: a thread with few columns would seem the quickest.
         elements = part_of(p.n, LANES, team.index, team.threads)
-        team.timer.end_share(team.begun, (elements.last - elements.first) * (last - first))
+        columns = part_of(LANES * p.inner, LANES, team.index, team.threads)
+        team.timer.end_share(team.begun, (last - first) * min(
+            elements.last - elements.first, (columns.last - columns.first) * p.n // (LANES * p.inner)))
 
 
 cdef inline void timed_share_of_blocks(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t last,

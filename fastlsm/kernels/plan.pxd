@@ -30,7 +30,7 @@ cdef enum class Walk:
     FLAT                        # short rows as one run of elements, where they lie or packed
     COLUMNS                     # tiles of neighbouring columns
     INTERLEAVED                 # neighbouring columns that are all of one run of memory, and few
-    TALL                        # columns too long for tiles in scratch: row by row, as memory has them
+    TALL                        # long columns: row by row, as memory has them, once for each pass
 
 cdef struct Plan:
     Walk walk
@@ -201,6 +201,8 @@ cdef inline bint is_tall(const Problem* p, const Plan* plan, Py_ssize_t inner) n
     """Whether to go through columns row by row, and to read them again for each pass."""
     cdef Py_ssize_t elements = p.n * inner
     if inner < LEAST_TALL_COLUMNS or not is_ready_along_inner(p, plan):
+        return False
+    if is_turned(&p.out, inner_stride(&p.out, plan)):
         return False
     if not traits_of(p.form).needs_exp:
         return p.n >= LEAST_TALL_DST and elements >= LEAST_TALL_TILE

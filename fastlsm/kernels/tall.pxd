@@ -1,9 +1,10 @@
 """The walk over tall columns: so long that their tiles would be narrow, or loaded more than once.
 
 Each pass reads the operands where they lie, row by row, which is the order of memory. A tile is as wide as `inner`, if
-that is not too wide: then it is one run of memory. Threads that had half of its columns each would cut that run. So
-they have rows instead. Where rows are added up, row j goes to lane j % LANES (include/bits.hpp), and a thread has some
-of the lanes; of more threads than lanes, some columns of a lane. In the other passes it has neighbouring rows.
+that is not too wide. Its rows are then long runs of memory, often one, and threads that had half of its columns each
+would cut them. So threads have rows instead. Where rows are added up, row j goes to lane j % LANES (include/bits.hpp),
+and a thread has some of the lanes; of more threads than lanes, some columns of a lane. In the other passes it has
+neighbouring rows.
 
 The lanes and the constants of a tile are in the first thread's memory. Between two passes each thread sets the
 constants of some columns. All threads wait for each other before and after.
@@ -32,14 +33,14 @@ cdef extern from "tuning.hpp" nogil:
         MANY_TILES, WIDE_ROWS_AT_ONCE
 
 
-cdef struct Share:              # what one of them does of a tile
+cdef struct TileShare:          # what one thread of a team does of a tile
     Range lanes, lane_columns   # in a pass that adds up
     Range rows                  # in another pass
     Range columns               # between two passes
 
 
-cdef inline Share share_of_tile(const Team* team, Py_ssize_t n, Py_ssize_t columns) noexcept nogil:
-    cdef Share share
+cdef inline TileShare share_of_tile(const Team* team, Py_ssize_t n, Py_ssize_t columns) noexcept nogil:
+    cdef TileShare share
     cdef int with_lanes = min(team.threads, <int> LANES), groups = team.threads // with_lanes
     share.lanes = part_of(LANES, 1, team.index % with_lanes, with_lanes)
     share.lane_columns = Range(0, 0)
@@ -56,8 +57,8 @@ cdef inline Strip rows_from(const Problem* p, const Operand* op, const Tile* til
 
 # ------------------------------------------------------------------------------------------------- passes
 
-cdef inline void add_part_of_rows(const Problem* p, const Plan* plan, const Tile* tile, const Share* share, bint of_exp,
-                                  bint hides, Range part, Py_ssize_t stride, const Constants& constants,
+cdef inline void add_part_of_rows(const Problem* p, const Plan* plan, const Tile* tile, const TileShare* share,
+                                  bint of_exp, bint hides, Range part, Py_ssize_t stride, const Constants& constants,
                                   double* lanes, Workspace* w) noexcept nogil:
     """Add rows of diff_dst, or of exp of src, to the lanes of a thread."""
     cdef bint apart = traits_of(p.form).apart
@@ -88,8 +89,8 @@ cdef inline void add_part_of_rows(const Problem* p, const Plan* plan, const Tile
         j += WIDE_ROWS_AT_ONCE * LANES
 
 
-cdef inline void sum_rows_of_tile(const Problem* p, const Plan* plan, const Tile* tile, const Share* share, bint of_exp,
-                                  bint hides, const Constants& constants, double* hi, double* lo,
+cdef inline void sum_rows_of_tile(const Problem* p, const Plan* plan, const Tile* tile, const TileShare* share,
+                                  bint of_exp, bint hides, const Constants& constants, double* hi, double* lo,
                                   Team* team) noexcept nogil:
     """The sum of each of a tile's columns, part after part. Returns when this thread's columns have theirs."""
     cdef Py_ssize_t stride = round_up(tile.width, LANES), length = part_length(p.n), start = 0
@@ -108,7 +109,7 @@ cdef inline void sum_rows_of_tile(const Problem* p, const Plan* plan, const Tile
         start += length
 
 
-cdef inline void write_rows_of_tile(const Problem* p, const Plan* plan, const Tile* tile, const Share* share,
+cdef inline void write_rows_of_tile(const Problem* p, const Plan* plan, const Tile* tile, const TileShare* share,
                                     const Constants& constants, Workspace* w) noexcept nogil:
     cdef bint largest = p.form == Form.BACKWARD_SRC and has_largest(plan.in_double, constants, tile.width)
     cdef bint extreme = traits_of(p.form).has_limits and has_extreme_sum(plan.in_double, constants, tile.width)
@@ -130,6 +131,16 @@ cdef inline void write_rows_of_tile(const Problem* p, const Plan* plan, const Ti
 
 
 # ------------------------------------------------------------------------------------------------- tiles
+
+cdef inline void find_maxima(const Problem* p, const Plan* plan, const Tile* tile, const TileShare* share,
+                             const Constants& own) noexcept nogil:
+    cdef Py_ssize_t j = share.rows.first, count
+    begin_maxima(plan.in_double, own, round_up(tile.width, LANES))
+    while j < share.rows.last and not p.stopped:
+        count = min(share.rows.last - j, <Py_ssize_t> (WIDE_ROWS_AT_ONCE * LANES))
+        max_columns(plan.format, rows_from(p, &p.src, tile, j), count, tile.width, own)
+        j += count
+
 
 cdef inline void gather_maxima(const Plan* plan, const Range* columns, Team* team) noexcept nogil:
     """Raise the first thread's maxima of some columns by those that the others have found."""
@@ -157,14 +168,12 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
     cdef Workspace* w = team.workspaces + team.index
     cdef Constants constants = team.workspaces.constants.constants(), own = w.constants.constants()
     cdef Constants counting = constants, mine
-    cdef Share share = share_of_tile(team, p.n, round_up(tile.width, LANES))
+    cdef TileShare share = share_of_tile(team, p.n, round_up(tile.width, LANES))
     cdef Py_ssize_t first = share.columns.first, count = share.columns.last - first, c
     counting.ties = own.ties
     mine = from_column(plan.in_double, constants, first)
     if traits.needs_exp:
-        begin_maxima(plan.in_double, own, round_up(tile.width, LANES))
-        max_columns(plan.format, rows_from(p, &p.src, tile, share.rows.first), share.rows.last - share.rows.first,
-                    tile.width, own)
+        find_maxima(p, plan, tile, &share, own)
     if traits.has_gradient:
         sum_rows_of_tile(p, plan, tile, &share, False, False, constants, constants.diff_dst_hi, constants.diff_dst_lo,
                          team)
@@ -179,7 +188,8 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
     wait_for_team(team.timer, &team.begun)
     if traits.needs_exp:
         sum_rows_of_tile(p, plan, tile, &share, True, False, counting, constants.exps_hi, constants.exps_lo, team)
-        gather_ties(&share.columns, team)
+        if traits.apart:
+            gather_ties(&share.columns, team)
         if p.form == Form.BACKWARD_SRC:
             mark_little_rests(plan.in_double, mine, count, p.n)
             wait_for_team(team.timer, &team.begun)
