@@ -56,7 +56,7 @@ def test_what_goes_together_fits_the_workspace(grid):
             assert 2 <= together <= 47
         elif found["walk"] == "tall":
             assert together % LANES == 0
-            assert LANES <= together <= (1344 if found["arithmetic"] == "float64" else 2144)
+            assert LANES <= together <= (1344 if found["arithmetic"] == "float64" else 2080)
         else:
             assert together % LANES == 0
             assert LANES <= together <= 1344

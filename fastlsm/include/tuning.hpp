@@ -94,7 +94,7 @@ constexpr ptrdiff_t LEAST_TALL_TILE = 32768;
 constexpr ptrdiff_t LEAST_TALL_COLUMNS = 6;
 /* Columns of a tall tile, at most; of double WIDEST_TILE. A multiple of LANES. Wider ones would take a thread's
  * workspace past 1 MiB; a tile of 1777 columns that is cut in two: 1.7. */
-constexpr ptrdiff_t WIDEST_TALL_TILE = 2144;
+constexpr ptrdiff_t WIDEST_TALL_TILE = 2080;
 /* Tall tiles for each thread: of more, each thread computes whole tiles, though one may get a tile more than another:
  * then it takes at most a fourth longer. */
 constexpr ptrdiff_t MANY_TILES = 4;
