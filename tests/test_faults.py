@@ -237,7 +237,10 @@ def test_nothing_else_runs_during_a_brief_call(common, rng):
         for _ in range(1000):
             fastlsm.log_softmax_backward(brief[0], brief[1], 0, out=brief[0])
         assert turns[0] == before
-        fastlsm.log_softmax(long, num_threads=1)
+        for _ in range(200):  # a busy machine may not let another thread run soon
+            fastlsm.log_softmax(long, num_threads=1)
+            if turns[0] > before:
+                break
         assert turns[0] > before
     finally:
         stop.append(True)
