@@ -6,7 +6,7 @@ where one core reads 11 GB/s from memory, 15 GB/s while it streams results. "x0.
 
 from typing import NamedTuple
 
-MACHINE = "the Xeon of README"
+MACHINE = "a Xeon (Sapphire Rapids)"
 
 
 class Reason(NamedTuple):
