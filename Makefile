@@ -38,7 +38,7 @@ docs:  ## the pages, in docs/_build/html, and all their examples; `pip install -
 	pytest tests/test_docs.py tests/test_with_neighbours.py
 	sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs docs/_build/html
 
-bench:  ## long (of its 288 cells 66 took 12 minutes) beside all rivals (`pip install '.[rivals]'`); `python -m benchmarks --quick` takes two minutes
+bench:  ## long (of its 312 cells 78 took 6 minutes) beside all rivals (`pip install '.[rivals]'`); `python -m benchmarks --quick` takes two minutes
 	python -m benchmarks --json benchmark.json --picture benchmark.png
 
 compare:  ## a quarter of an hour: what is built beside the commit REV, or beside the last one; OPTIONS=--quick for less
