@@ -100,7 +100,7 @@ cdef inline void sum_rows_of_tile(const Problem* p, const Plan* plan, const Tile
     while start < p.n:
         part = Range(start, min(p.n, start + length))
         if start > 0:
-            wait_for_team(team.timer, &team.begun)             # the lanes were being folded
+            wait_for_team(team.timer, &team.begun)      # the lanes were being folded
         add_part_of_rows(p, plan, tile, share, of_exp, hides, part, stride, constants, lanes,
                          team.workspaces + team.index)
         wait_for_team(team.timer, &team.begun)
@@ -199,7 +199,7 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
         set_last_constants(plan.in_double, p.form, mine, count)
         wait_for_team(team.timer, &team.begun)
     write_rows_of_tile(p, plan, tile, &share, constants, w)
-    wait_for_team(team.timer, &team.begun)                     # then the constants may be those of another tile
+    wait_for_team(team.timer, &team.begun)          # then the constants may be those of another tile
 
 
 cdef inline Py_ssize_t tiles_of(const Problem* p, const Plan* plan) noexcept nogil:
