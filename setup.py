@@ -8,6 +8,7 @@ FASTLSM_SANITIZE=...  build with -fsanitize=..., to be debugged rather than fast
 """
 
 import os
+import shutil
 import sys
 import sysconfig
 import tempfile
@@ -59,6 +60,7 @@ DIRECTIVES = {
     "wraparound": False,
     "cdivision": True,
     "initializedcheck": False,
+    "auto_pickle": False,
     "freethreading_compatible": True,
     "subinterpreters_compatible": "no",
 }
@@ -82,8 +84,9 @@ class BuildExt(build_ext):
                 "Python's headers (Debian's package python3-dev), but a file that includes Python.h does not compile"
             )
         openmp = ["-fopenmp"] if self.has_openmp() else []
+        source = cpp_source()
         for extension in self.extensions:
-            extension.sources = cpp_sources(extension)
+            extension.sources = [copy_for(extension, source)]
             extension.language = "c"  # for the linker: nothing of C++'s library is used
             extension.extra_compile_args += openmp
             extension.extra_link_args += openmp
@@ -113,17 +116,22 @@ class BuildExt(build_ext):
         return True
 
 
-def cpp_sources(extension):
-    """Cython's result, in a folder of its level: Cython wants one module to a source."""
+def cpp_source():
+    """Cython's result, which is the same for all levels."""
     from Cython.Build import cythonize
     from Cython.Compiler import Options
 
     Options.warning_errors = STRICT
-    # Cython remembers a source's compiler arguments from one call to the next, so it does not get them.
-    plain = Extension(extension.name, extension.sources, language="c++")
-    folder = "build/cython/" + extension.name.rpartition("_")[2]
-    (result,) = cythonize([plain], build_dir=folder, compiler_directives=DIRECTIVES)
-    return result.sources
+    plain = Extension("fastlsm._kernels", ["fastlsm/_kernels.pyx"], language="c++")
+    (result,) = cythonize([plain], build_dir="build/cython", compiler_directives=DIRECTIVES)
+    return Path(result.sources[0])
+
+
+def copy_for(extension, source):
+    """A copy in a folder of the level: an object file is named after its source."""
+    folder = Path("build", extension.name.rpartition("_")[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    return shutil.copy2(source, folder)
 
 
 def extensions():
@@ -131,12 +139,13 @@ def extensions():
         str(path) for kind in ("*.h", "*.hpp", "*.pxd", "*.pxi") for path in sorted(Path("fastlsm").rglob(kind))
     ]
     for level, flags in LEVELS.items():
+        initializer = f"-DPyInit__kernels=PyInit__kernels_{level}"  # Cython has named it after its source
         yield Extension(
             f"fastlsm._kernels_{level}",
             ["fastlsm/_kernels.pyx"],
             include_dirs=["fastlsm/include"],
             depends=included,
-            extra_compile_args=FLAGS + flags + WARNINGS,
+            extra_compile_args=FLAGS + flags + WARNINGS + [initializer],
             extra_link_args=[f"-fsanitize={SANITIZE}"] if SANITIZE else [],
         )
 

@@ -106,21 +106,17 @@ struct RowsAhead {
 enum class Second { OPERAND, EXP, EXP_OF_OPERAND };
 
 /* f(step, second) for the step that ends a form, and what it reads. */
-template <class R, class F> ALWAYS_INLINE bool with_step_and_second(Form form, bool has_largest, bool is_exp, F f)
+template <class R, class F> ALWAYS_INLINE bool with_step_and_second(Form form, bool is_exp, F f)
 {
     bool out_of_range = false;
-    auto with_second = [&](auto step) {
+    with_step<R>(form, [&](auto step) {
         if constexpr (!decltype(step)::FROM_EXP)
             out_of_range = f(step, std::integral_constant<Second, Second::OPERAND>{});
         else if (is_exp)
             out_of_range = f(step, std::integral_constant<Second, Second::EXP>{});
         else
             out_of_range = f(step, std::integral_constant<Second, Second::EXP_OF_OPERAND>{});
-    };
-    if (has_largest)
-        with_second(SrcStep<R, true>{});
-    else
-        with_step<R>(form, with_second);
+    });
     return out_of_range;
 }
 
@@ -183,15 +179,14 @@ NOINLINE bool write_columns_of(Strip y, Strip g, Strip x, RowsAhead ahead, ptrdi
 }
 
 /* The results of some rows of a tile, to y. x is the second operand, or its exp if the pass before has left that.
- * `has_largest`: the form has a class of LARGEST, and so has some column. Meanwhile rows of another tile are copied, if
- * `next` says so, from row `next_row` on. Returns whether there is a dst that the step cannot do. */
-inline bool write_columns(Form form, Format format, Strip y, Strip g, Strip x, bool has_largest, bool is_exp,
-                          RowsAhead ahead, ptrdiff_t rows, ptrdiff_t n, const Constants &constants, const Copy *next,
-                          ptrdiff_t next_row)
+ * Meanwhile rows of another tile are copied, if `next` says so, from row `next_row` on. Returns whether there is a dst
+ * that the step cannot do. */
+inline bool write_columns(Form form, Format format, Strip y, Strip g, Strip x, bool is_exp, RowsAhead ahead,
+                          ptrdiff_t rows, ptrdiff_t n, const Constants &constants, const Copy *next, ptrdiff_t next_row)
 {
     return with_item(format, [&](auto of) {
         using T = typename decltype(of)::type;
-        return with_step_and_second<Arithmetic<T>>(form, has_largest, is_exp, [&](auto step, auto second) {
+        return with_step_and_second<Arithmetic<T>>(form, is_exp, [&](auto step, auto second) {
             return write_columns_of<T, decltype(step), decltype(second)::value>(y, g, x, ahead, rows, n, constants,
                                                                                 next, next_row);
         });

@@ -49,14 +49,16 @@ ALWAYS_INLINE void flat_step(Step *step, Vector<Arithmetic<T>> *y, Reader g, Rea
     (*step).template operator()<count>(y, picked, g, x);
 }
 
-template <class T, class Step, class Sink>
-ALWAYS_INLINE void write_flat_to(Step *step, Sink sink, const T *g, const T *x, ptrdiff_t rows, ptrdiff_t n,
-                                 const Constants &constants, const char *pattern, bool ahead)
+template <class T, class Step>
+NOINLINE bool write_flat_of(T *y, const T *g, const T *x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants,
+                            const char *pattern, bool ahead, Stream *stream)
 {
     using R = Arithmetic<T>;
     constexpr int width = WIDTH<Vector<R>>, most = FLAT_TOGETHER;
     const R *of = constants.of<R>(0);
     ptrdiff_t elements = rows * n;
+    Sink<T> sink = { y, stream, elements };
+    Step step;
     for (ptrdiff_t i = 0; i < elements; of += width)
         for (ptrdiff_t v = 0, count; v < n && i < elements; v += count, i += count * width) {
             const char *row = pattern + v * VECTOR_BYTES;
@@ -67,9 +69,9 @@ ALWAYS_INLINE void write_flat_to(Step *step, Sink sink, const T *g, const T *x, 
             }
             auto whole = [&](auto number) {
                 constexpr int together = decltype(number)::value;
-                flat_step<together, T>(step, y, Whole<T>{ g + i }, Whole<T>{ x + i }, of, row);
+                flat_step<together, T>(&step, y, Whole<T>{ g + i }, Whole<T>{ x + i }, of, row);
                 Item<T>::template store<together>(sink.at(i), y);
-                sink.put(together * width);
+                sink.send(i + together * width);
                 count = together;
             };
             if (v + most <= n && i + most * width <= elements) {
@@ -77,25 +79,13 @@ ALWAYS_INLINE void write_flat_to(Step *step, Sink sink, const T *g, const T *x, 
             } else if (i + width <= elements) {
                 whole(std::integral_constant<int, 1>{});
             } else {
-                flat_step<1, T>(step, y, First<T>{ g + i, elements - i, 0 }, First<T>{ x + i, elements - i, 0 }, of,
+                flat_step<1, T>(&step, y, First<T>{ g + i, elements - i, 0 }, First<T>{ x + i, elements - i, 0 }, of,
                                 row);
                 Item<T>::store_first(sink.at(i), y, elements - i);
-                sink.put(elements - i);
                 count = 1;
             }
         }
-    sink.end(elements);
-}
-
-template <class T, class Step>
-NOINLINE bool write_flat_of(T *y, const T *g, const T *x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants,
-                            const char *pattern, bool ahead, Stream *stream)
-{
-    Step step;
-    if (stream)
-        write_flat_to(&step, ToStream<T>(stream, rows * n), g, x, rows, n, constants, pattern, ahead);
-    else
-        write_flat_to(&step, ToMemory<T>{ y }, g, x, rows, n, constants, pattern, ahead);
+    sink.send(elements);
     return step.has_out_of_range();
 }
 

@@ -30,12 +30,12 @@ inline FormTraits traits_of(Form form)
     __builtin_unreachable();
 }
 
-/* f(step), where `step` ends the form; a class of LARGEST is left to others. */
+/* f(step), where `step` ends the form. */
 template <class R, class F> ALWAYS_INLINE void with_step(Form form, F f)
 {
     switch (form) {
     case Form::LOG_SOFTMAX: return f(LogSoftmaxStep<R>{});
-    case Form::BACKWARD_SRC: return f(SrcStep<R, false>{});
+    case Form::BACKWARD_SRC: return f(SrcStep<R>{});
     case Form::BACKWARD_DST: return f(DstStep<R>{});
     }
     __builtin_unreachable();

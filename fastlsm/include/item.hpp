@@ -60,30 +60,36 @@ template <class T, class R> struct InOrder {
     /* The first `count` elements of a unit, and `fill` for the others. */
     static ALWAYS_INLINE void load_first(V *x, const T *at, ptrdiff_t count, R fill)
     {
-        if constexpr (QUICK_ENDS) {
+        if constexpr (QUICK_ENDS)
             *x = Isa::load_first(at, count, splat(fill));
-        } else if (count >= WIDTH<V>) {
-            *x = load(at);
-        } else {
-            T whole[WIDTH<V>] = {};
-            memcpy(whole, at, count * sizeof *at);
-            V v = load(whole);
-            for (int i = 0; i < WIDTH<V>; i++)
-                v[i] = i < count ? v[i] : fill;
-            *x = v;
-        }
+        else
+            *x = count >= WIDTH<V> ? load(at) : load_few(at, count, fill);
     }
     static ALWAYS_INLINE void store_first(T *at, const V *x, ptrdiff_t count)
     {
-        if constexpr (QUICK_ENDS) {
+        if constexpr (QUICK_ENDS)
             Isa::store_first(at, *x, count);
-        } else if (count >= WIDTH<V>) {
+        else if (count >= WIDTH<V>)
             store(at, *x);
-        } else {
-            T whole[WIDTH<V>];
-            store(whole, *x);
-            memcpy(at, whole, count * sizeof *at);
-        }
+        else
+            store_few(at, *x, count);
+    }
+
+private:
+    static NOINLINE V load_few(const T *at, ptrdiff_t count, R fill)
+    {
+        T whole[WIDTH<V>] = {};
+        memcpy(whole, at, count * sizeof *at);
+        V x = load(whole);
+        for (int i = 0; i < WIDTH<V>; i++)
+            x[i] = i < count ? x[i] : fill;
+        return x;
+    }
+    static NOINLINE void store_few(T *at, V x, ptrdiff_t count)
+    {
+        T whole[WIDTH<V>];
+        store(whole, x);
+        memcpy(at, whole, count * sizeof *at);
     }
 };
 

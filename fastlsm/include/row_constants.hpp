@@ -253,21 +253,6 @@ inline double maximum_of(bool in_double, const Constants &constants, ptrdiff_t r
     return in_double ? constants.of<double>(MAXIMUM)[row] : constants.of<float>(MAXIMUM)[row];
 }
 
-template <class R> bool has_largest_of(const Constants &constants, ptrdiff_t rows)
-{
-    const R *largest = constants.of<R>(LARGEST);
-    int found = 0;
-    for (ptrdiff_t r = 0; r < rows; r++)
-        found |= largest[r] != NO_EXP;
-    return found;
-}
-
-/* Whether a row has a class of LARGEST. */
-inline bool has_largest(bool in_double, const Constants &constants, ptrdiff_t rows)
-{
-    return (in_double ? has_largest_of<double> : has_largest_of<float>)(constants, rows);
-}
-
 /* The least part that a class may leave the others while its exp is in the sum. Of at most so many exps of a lane, each
  * may lose half a unit in the last place of the largest; in double, that of their errors, which are summed as well. */
 inline double least_rest(float, double exps) { return exps * 0x1p-26; }

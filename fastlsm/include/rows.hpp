@@ -252,32 +252,20 @@ inline void exp_rows(Format format, bool apart, Strip e, Strip x, ptrdiff_t rows
 
 /* Where the last step's results go: to memory, or into a stream, to which a short row is added as a whole. Until then
  * it can be changed at `at`. */
-template <class T> struct ToMemory {
-    static constexpr bool STREAMED = false;
-    T *y;
-    ALWAYS_INLINE T *at(ptrdiff_t i) const { return y + i; }
-    ALWAYS_INLINE void put(ptrdiff_t) {}
-    ALWAYS_INLINE void end(ptrdiff_t) {}
-};
-template <class T> struct ToStream {
-    static constexpr bool STREAMED = true;
+template <class T> struct Sink {
     static_assert(sizeof(T) % sizeof(uint16_t) == 0, "Stream::send_first_line goes in steps of two bytes");
-    Stream *stream;
-    bool is_short;
-    ALWAYS_INLINE ToStream(Stream *stream, ptrdiff_t n)
-        : stream(stream), is_short(n * (ptrdiff_t)sizeof(T) <= Stream::MOST_ADDED)
+    T *y;
+    Stream *stream; /* or NULL */
+    ptrdiff_t n, sent = 0;
+
+    ALWAYS_INLINE T *at(ptrdiff_t i) const { return stream ? (T *)stream->at() + (i - sent) : y + i; }
+    /* The elements before the i-th are complete. */
+    ALWAYS_INLINE void send(ptrdiff_t i)
     {
-    }
-    ALWAYS_INLINE T *at(ptrdiff_t i) const { return (T *)stream->at() + (is_short ? i : 0); }
-    ALWAYS_INLINE void put(ptrdiff_t elements)
-    {
-        if (!is_short)
-            stream->add(elements * sizeof(T));
-    }
-    ALWAYS_INLINE void end(ptrdiff_t n)
-    {
-        if (is_short)
-            stream->add(n * sizeof(T));
+        if (stream && (i == n || n * (ptrdiff_t)sizeof(T) > Stream::MOST_ADDED)) {
+            stream->add((i - sent) * sizeof(T));
+            sent = i;
+        }
     }
 };
 
@@ -297,8 +285,8 @@ template <class T, bool is_exp> struct SecondOfRow {
 };
 
 /* The step that ends a form, along a row. */
-template <class T, class Step, class Sink>
-ALWAYS_INLINE void write_row(Step *step, Sink *sink, const T *g, SecondOfRow<T, Step::FROM_EXP> x, ptrdiff_t n,
+template <class T, class Step>
+ALWAYS_INLINE void write_row(Step *step, Sink<T> *sink, const T *g, SecondOfRow<T, Step::FROM_EXP> x, ptrdiff_t n,
                              ConstantReader<Arithmetic<T>, Way::ALONG> constants, bool ahead, Lanes<T> *next_lanes,
                              const T *next)
 {
@@ -314,13 +302,11 @@ ALWAYS_INLINE void write_row(Step *step, Sink *sink, const T *g, SecondOfRow<T, 
     };
     /* Without a stream, an element can be computed twice. Then the loop begins at an aligned address, so that no store
      * crosses a cache line, and the first unit covers what is before it. Pairs of exp must be read where they begin. */
-    constexpr bool TWICE = !Sink::STREAMED && !(Step::FROM_EXP && UNIT > 1);
-    if constexpr (TWICE) {
-        ptrdiff_t unaligned = -(uintptr_t)sink->at(0) % (unit * sizeof(T)) / sizeof(T);
-        if (n >= 4 * STEP<R> && unaligned) {
-            unit_at(0);
-            i = unaligned;
-        }
+    const bool twice = !sink->stream && !(Step::FROM_EXP && UNIT > 1);
+    ptrdiff_t unaligned = -(uintptr_t)sink->at(0) % (unit * sizeof(T)) / sizeof(T);
+    if (twice && n >= 4 * STEP<R> && unaligned) {
+        unit_at(0);
+        i = unaligned;
     }
     for (; i + STEP<R> <= n; i += STEP<R>) {
         (*step).template operator()<TOGETHER<R>>(y, constants, Whole<T>{ g + i }, x.whole(i));
@@ -329,27 +315,24 @@ ALWAYS_INLINE void write_row(Step *step, Sink *sink, const T *g, SecondOfRow<T, 
             prefetch(asked_for + i * sizeof(T), STEP<R> * sizeof(T));
         if (next)
             summed += sum_rounds(next_lanes, next + summed, STEP<R>, ahead);
-        sink->put(STEP<R>);
+        sink->send(i + STEP<R>);
     }
-    for (; i + unit <= n; i += unit) {
+    for (; i + unit <= n; i += unit)
         unit_at(i);
-        sink->put(unit);
-    }
     if (i < n) {
-        if (TWICE && !Item<T>::QUICK_ENDS && n >= unit) {
+        if (twice && !Item<T>::QUICK_ENDS && n >= unit) {
             unit_at(n - unit);
         } else {
             (*step).template operator()<UNIT>(y, constants, First<T>{ g + i, n - i, 0 }, x.first(i, n - i));
             Item<T>::store_first(sink->at(i), y, n - i);
-            sink->put(n - i);
         }
     }
-    sink->end(n);
+    sink->send(n);
     if (next)
         sum_row(next_lanes, next + summed, n - summed, false);
 }
 
-template <class T, class Step, bool STREAMED>
+template <class T, class Step>
 NOINLINE bool write_rows_of(Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, Stream *stream,
                             const Constants &constants, const Next &next)
 {
@@ -361,23 +344,12 @@ NOINLINE bool write_rows_of(Strip y, Strip g, Strip x, ptrdiff_t rows, ptrdiff_t
         const T *next_row = r < next.rows ? next.strip.row<const T>(r) : nullptr;
         if (next_row && next.carry)
             lanes.read(next.carry);
-        auto write = [&](auto sink) {
-            Second second = { x.row<const typename Second::InMemory>(r) };
-            ConstantReader<R, Way::ALONG> of = { constants.of<R>(0) + r };
-            if constexpr (Step::FROM_EXP)
-                if (of.one(LARGEST) != NO_EXP) {
-                    typename Step::WithLargest with_largest;
-                    write_row(&with_largest, &sink, g.row<const T>(r), second, n, of, ahead, &lanes, next_row);
-                    return;
-                }
-            write_row(&step, &sink, g.row<const T>(r), second, n, of, ahead, &lanes, next_row);
-        };
-        if constexpr (STREAMED) {
+        if (stream)
             stream->seek(y.row<T>(r));
-            write(ToStream<T>(stream, n));
-        } else {
-            write(ToMemory<T>{ y.row<T>(r) });
-        }
+        Sink<T> sink = { y.row<T>(r), stream, n };
+        Second second = { x.row<const typename Second::InMemory>(r) };
+        ConstantReader<R, Way::ALONG> of = { constants.of<R>(0) + r };
+        write_row(&step, &sink, g.row<const T>(r), second, n, of, ahead, &lanes, next_row);
         if (next_row)
             end_lanes(&lanes, next.diff_dst_hi, next.diff_dst_lo, r, next.carry);
     }
@@ -393,9 +365,7 @@ inline bool write_rows(Form form, Format format, Strip y, Strip g, Strip x, ptrd
         using T = typename decltype(of)::type;
         bool out_of_range = false;
         with_step<Arithmetic<T>>(form, [&](auto step) {
-            using Step = decltype(step);
-            out_of_range = (stream ? write_rows_of<T, Step, true>
-                                   : write_rows_of<T, Step, false>)(y, g, x, rows, n, ahead, stream, constants, next);
+            out_of_range = write_rows_of<T, decltype(step)>(y, g, x, rows, n, ahead, stream, constants, next);
         });
         return out_of_range;
     });

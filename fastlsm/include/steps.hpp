@@ -196,27 +196,30 @@ inline double minus_product(double g, double y, double f, double f_low)
     double result = difference - (product_error(y, f * up, p) + y * (f_low * up));
     return down * (result == result ? result : difference); /* y itself may be too large for product_error */
 }
+template <class R> NOINLINE Vector<R> minus_products(Vector<R> g, Vector<R> y, Vector<R> f, Vector<R> f_low)
+{
+    for (int i = 0; i < WIDTH<Vector<R>>; i++)
+        g[i] = minus_product(g[i], y[i], f[i], f_low[i]);
+    return g;
+}
 template <class R> ALWAYS_INLINE Vector<R> minus_product_vector(Vector<R> g, Vector<R> y, Vector<R> f, Vector<R> f_low)
 {
-    Vector<R> result = {};
     if constexpr (HAS_FMA) {
         /* y * f_low is subtracted first, for it has the sign of y * f: it overflows only if the result does. This
          * rounding is of g's size. The result, and so the unit, may be far smaller, so `lost` is added at the end. */
         Vector<R> rounded = Isa::fmadd(y, -f_low, g), lost = Isa::fmadd(y, -f_low, g - rounded);
         Vector<R> without_lost = Isa::fmadd(y, -f, rounded);
-        result = without_lost + lost;
+        Vector<R> result = without_lost + lost;
         return result == result ? result : without_lost; /* an overflow makes `lost` infinite, against the result */
+    } else {
+        return minus_products<R>(g, y, f, f_low);
     }
-    for (int i = 0; i < WIDTH<Vector<R>>; i++)
-        result[i] = minus_product(g[i], y[i], f[i], f_low[i]);
-    return result;
 }
 
-/* `has_largest`: some row has a class of LARGEST. The constants know that class's softmax times S more exactly than
- * its exp and F do, so that its result is taken from them. */
-template <class R, bool has_largest> struct SrcStep {
+/* The constants know the softmax of LARGEST's class, times S, more exactly than its exp and F do, so that its result is
+ * taken from them. */
+template <class R> struct SrcStep {
     static constexpr bool FROM_EXP = true;
-    using WithLargest = SrcStep<R, true>;
     template <int count, class C, class G, class E>
     ALWAYS_INLINE void operator()(Vector<R> *y, C constants, G diff_dst, E exp)
     {
@@ -224,11 +227,9 @@ template <class R, bool has_largest> struct SrcStep {
         load_exp<count, R>(e, exp);
         for_each_vector<count>(diff_dst, [&](int k, Vector<R> g) {
             Vector<R> largest = constants(LARGEST, k);
-            y[k] = minus_product_vector<R>(g, e[k], constants(FACTOR, k), constants(FACTOR_LOW, k));
-            if constexpr (has_largest)
-                y[k] = (IntegersVector<R>)e[k] == (IntegersVector<R>)largest /* as bits: 0 and -0 are not the same */
-                           ? (g - constants(LARGEST_HIGH, k)) + constants(LARGEST_LOW, k)
-                           : y[k];
+            y[k] = (IntegersVector<R>)e[k] == (IntegersVector<R>)largest /* as bits: 0 and -0 are not the same */
+                       ? (g - constants(LARGEST_HIGH, k)) + constants(LARGEST_LOW, k)
+                       : minus_product_vector<R>(g, e[k], constants(FACTOR, k), constants(FACTOR_LOW, k));
         });
     }
     bool has_out_of_range() const { return false; }
@@ -246,14 +247,19 @@ inline double sum_of_products(double g, double s, double f, double x, double low
     return sum.hi + sum.lo;
 }
 template <class R>
+NOINLINE Vector<R> sums_of_products(Vector<R> g, Vector<R> s, Vector<R> f, Vector<R> x, Vector<R> low)
+{
+    for (int i = 0; i < WIDTH<Vector<R>>; i++)
+        g[i] = sum_of_products(g[i], s[i], f[i], x[i], low[i]);
+    return g;
+}
+template <class R>
 ALWAYS_INLINE Vector<R> sum_of_products_vector(Vector<R> g, Vector<R> s, Vector<R> f, Vector<R> x, Vector<R> low)
 {
     if constexpr (HAS_FMA)
         return Isa::fmadd(s, Isa::fmadd(x, f, low), Isa::fmadd(s, f, g));
-    Vector<R> result = {};
-    for (int i = 0; i < WIDTH<Vector<R>>; i++)
-        result[i] = sum_of_products(g[i], s[i], f[i], x[i], low[i]);
-    return result;
+    else
+        return sums_of_products<R>(g, s, f, x, low);
 }
 
 /* Whether the rest of ln 2 counts in the leading terms only: see DstStep. */

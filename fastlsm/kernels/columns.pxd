@@ -15,7 +15,7 @@ from cython.parallel cimport prange
 from fastlsm.kernels.convert cimport clear_unused, load_turned, store_turned
 from fastlsm.kernels.loops cimport (
     Constants, Copy, RowsAhead, Strip, TeamTimer, begin_maxima, copy_rows, exp_columns, expect_hidden, has_extreme_sum,
-    has_largest, hide_largest, load_elements, mark_little_rests, max_columns, mend_columns, openmp_time, prefetch,
+    hide_largest, load_elements, mark_little_rests, max_columns, mend_columns, openmp_time, prefetch,
     set_first_constants, set_last_constants, store_elements, stream_copy, stream_end, sum_slab, sum_where_it_lies,
     write_columns,
 )
@@ -282,7 +282,7 @@ cdef inline void sum_others_of_tile(const Problem* p, const Plan* plan, const Pl
         j += height
 
 
-cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at, bint extreme, bint largest,
+cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at, bint extreme,
                             const Copy* next, const Constants& constants, Workspace* w) noexcept nogil:
     """Last pass: the result."""
     cdef FormTraits traits = traits_of(p.form)
@@ -309,7 +309,7 @@ cdef inline void write_tile(const Problem* p, const Plan* plan, const Place* at,
             count = min(height - i, at_once)
             y = rows_of(&at.out, j, i if at.out.lies else 0)
             g, x = rows_of(&at.diff_dst, j, i), rows_of(from_source, j, i)
-            if write_columns(p.form, plan.format, y, g, x, largest, at.keeps_exp, ahead, count, columns, constants,
+            if write_columns(p.form, plan.format, y, g, x, at.keeps_exp, ahead, count, columns, constants,
                              next, j + i) or extreme:
                 mend_columns(plan.format, y, g, x, count, columns, constants)
             if not at.out.lies:
@@ -341,7 +341,7 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
     """
     cdef Place at = find_place(p, plan, tile, is_loaded, half, w)
     cdef Constants constants = w.constants.constants()
-    cdef bint extreme = False, largest = False, has_little = False
+    cdef bint extreme = False, has_little = False
     cdef Copy copy
     cdef const Copy* meanwhile
     reduce_tile(p, plan, &at, constants, w)
@@ -356,13 +356,12 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
         set_last_constants(plan.in_double, p.form, constants, at.columns)
         if has_little and at.keeps_exp:
             expect_hidden(plan.in_double, constants, at.columns)
-        largest = p.form == Form.BACKWARD_SRC and has_largest(plan.in_double, constants, at.columns)
     if traits_of(p.form).has_limits:
         extreme = has_extreme_sum(plan.in_double, constants, at.columns)
     meanwhile = NULL
     if traits_of(p.form).has_gradient:
         meanwhile = describe_copy(&copy, p, plan, &p.diff_dst, next, stage_of(plan, OF_DIFF_DST, 1 - half, w))
-    write_tile(p, plan, &at, extreme, largest, meanwhile, constants, w)
+    write_tile(p, plan, &at, extreme, meanwhile, constants, w)
 
 
 cdef inline Py_ssize_t tiles_of(const Problem* p, const Plan* plan) noexcept nogil:

@@ -99,7 +99,7 @@ cdef inline void write_turned(const Problem* p, const Plan* plan, const char* g,
             prefetch(x + (n + j) * bytes, bytes)
         write_columns(
             p.form, arithmetic, Strip(gs.data + j * gs.pitch, 0), Strip(gs.data + j * gs.pitch, 0),
-            Strip(exps.data + j * exps.pitch, 0), True, True, no_rows, 1, gs.pitch // size, constants, NULL, 0)
+            Strip(exps.data + j * exps.pitch, 0), True, no_rows, 1, gs.pitch // size, constants, NULL, 0)
     if plan.format == arithmetic:
         turn(plan.in_double, y, n * size, gs.data, gs.pitch, n, count)
     else:

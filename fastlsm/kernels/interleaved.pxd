@@ -14,7 +14,7 @@ from libc.string cimport memcpy, memset
 from fastlsm.kernels.loops cimport (
     FACTOR, FACTOR_LOW, FACTOR_REST, LARGEST, LARGEST_LOW, LOWEST, MAXIMUM, Constants, RowsAhead, Strip, TeamTimer,
     add_rows, begin_maxima, end_part, exp_columns, expect_hidden, from_column, gather_maxima, gather_ties,
-    has_extreme_sum, has_largest, has_marks, hide_largest, mark_little_rests, max_columns, mend_columns, openmp_team,
+    has_extreme_sum, has_marks, hide_largest, mark_little_rests, max_columns, mend_columns, openmp_team,
     openmp_time, set_first_constants, set_last_constants, spread_constants, spread_sums, spread_ties, stream_copy,
     stream_end, wait_for_team, write_columns,
 )
@@ -164,7 +164,6 @@ cdef inline void write_block(const Problem* p, const Plan* plan, const Block* bl
                              Team* team) noexcept nogil:
     """Last pass: the result."""
     cdef Workspace* w = team.workspaces + team.index
-    cdef bint largest = p.form == Form.BACKWARD_SRC and has_largest(plan.in_double, lanes, block.rows)
     cdef bint extreme = traits_of(p.form).has_limits and has_extreme_sum(plan.in_double, lanes, block.rows)
     cdef Py_ssize_t most = RESULT_BYTES // (LANES * block.bytes) * LANES, end, groups
     cdef Range elements = part_of(p.n, LANES, team.index, team.threads)
@@ -173,14 +172,14 @@ cdef inline void write_block(const Problem* p, const Plan* plan, const Block* bl
         end = min(elements.last, j + most)
         groups = (end - j) // LANES
         if groups:
-            write_groups(p, plan, block, extreme, largest, j, groups, LANES * block.rows, lanes, w)
+            write_groups(p, plan, block, extreme, j, groups, LANES * block.rows, lanes, w)
         if (end - j) % LANES:
-            write_groups(p, plan, block, extreme, largest, j + groups * LANES, 1, end % LANES * block.rows, lanes, w)
+            write_groups(p, plan, block, extreme, j + groups * LANES, 1, end % LANES * block.rows, lanes, w)
         j = end
     stream_end()
 
 
-cdef inline void write_groups(const Problem* p, const Plan* plan, const Block* block, bint extreme, bint largest,
+cdef inline void write_groups(const Problem* p, const Plan* plan, const Block* block, bint extreme,
                               Py_ssize_t start, Py_ssize_t groups, Py_ssize_t group, const Constants& lanes,
                               Workspace* w) noexcept nogil:
     """Groups of so many elements, from element `start` of the rows on."""
@@ -195,7 +194,7 @@ cdef inline void write_groups(const Problem* p, const Plan* plan, const Block* b
     if block.keeps_exp:
         x = Strip(exp_at(block, start), LANES * block.exp_bytes)
     if write_columns(
-        p.form, plan.format, y, g, x, largest, block.keeps_exp, RowsAhead(0, 0), groups, group, lanes, NULL, 0
+        p.form, plan.format, y, g, x, block.keeps_exp, RowsAhead(0, 0), groups, group, lanes, NULL, 0
     ) or extreme:
         mend_columns(plan.format, y, g, x, groups, group, lanes)
     if plan.streamed:

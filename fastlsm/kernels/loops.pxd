@@ -63,7 +63,6 @@ cdef extern from "row_constants.hpp" nogil:
     void set_last_constants(bint in_double, Form form, const Constants& constants, Py_ssize_t count) noexcept
     bint has_extreme_sum(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
     void begin_maxima(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
-    bint has_largest(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
     bint mark_little_rests(
         bint in_double, const Constants& constants, Py_ssize_t rows, Py_ssize_t n) noexcept
     bint has_marks(const Constants& constants, Py_ssize_t rows) noexcept
@@ -124,7 +123,7 @@ cdef extern from "columns.hpp" nogil:
     void max_columns(Format format, Strip x, Py_ssize_t rows, Py_ssize_t n, const Constants& constants) noexcept
     void exp_columns(Format format, bint apart, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n,
                      const Constants& constants, const Copy* next, Py_ssize_t next_row) noexcept
-    bint write_columns(Form form, Format format, Strip y, Strip g, Strip x, bint has_largest, bint is_exp,
+    bint write_columns(Form form, Format format, Strip y, Strip g, Strip x, bint is_exp,
                        RowsAhead ahead, Py_ssize_t rows, Py_ssize_t n, const Constants& constants, const Copy* next,
                        Py_ssize_t next_row) noexcept
     void hide_largest(bint in_double, Strip e, Py_ssize_t rows, Py_ssize_t n, const Constants& constants) noexcept

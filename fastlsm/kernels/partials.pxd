@@ -14,7 +14,7 @@ from fastlsm.kernels.columns cimport (
 )
 from fastlsm.kernels.layout cimport is_one_axis
 from fastlsm.kernels.loops cimport (
-    Constants, Partial, ScaledSum, Stream, Sum, TeamTimer, has_extreme_sum, has_largest, openmp_time, set_constants,
+    Constants, Partial, ScaledSum, Stream, Sum, TeamTimer, has_extreme_sum, openmp_time, set_constants,
     set_exps, set_first_constants, set_maximum, set_sum, sum_of_huge,
 )
 from fastlsm.kernels.plan cimport Plan, Walk
@@ -126,15 +126,14 @@ cdef inline void finish_columns(const Problem* p, const Plan* plan, const Tile* 
                                 Workspace* w) noexcept nogil:
     cdef Place at = find_place(p, plan, tile, False, 0, w)
     cdef Constants constants = w.constants.constants()
-    cdef bint largest, extreme
+    cdef bint extreme
     set_constants(plan.in_double, p.form, constants, totals, tile.width, at.columns)
-    largest = p.form == Form.BACKWARD_SRC and has_largest(plan.in_double, constants, tile.width)
     extreme = traits_of(p.form).has_limits and has_extreme_sum(plan.in_double, constants, tile.width)
     # No pass before this one has left anything in scratch.
     at.keeps_exp = False
     at.src.whole &= at.src.lies
     at.diff_dst.whole &= at.diff_dst.lies
-    write_tile(p, plan, &at, extreme, largest, NULL, constants, w)
+    write_tile(p, plan, &at, extreme, NULL, constants, w)
 
 
 # ------------------------------------------------------------------------------------------------- both

@@ -16,7 +16,7 @@ from libc.string cimport memset
 from fastlsm.kernels.columns cimport Tile, locate_column, store_slab
 from fastlsm.kernels.loops cimport (
     MAXIMUM, Constants, RowsAhead, Strip, TeamTimer, add_rows, begin_maxima, end_part, exp_columns, from_column,
-    has_extreme_sum, has_largest, has_marks, hide_largest, mark_little_rests, max_columns, mend_columns, openmp_team,
+    has_extreme_sum, has_marks, hide_largest, mark_little_rests, max_columns, mend_columns, openmp_team,
     openmp_time, set_first_constants, set_last_constants, stream_end, wait_for_team, write_columns,
 )
 from fastlsm.kernels.overflow cimport mend_sum
@@ -111,7 +111,6 @@ cdef inline void sum_rows_of_tile(const Problem* p, const Plan* plan, const Tile
 
 cdef inline void write_rows_of_tile(const Problem* p, const Plan* plan, const Tile* tile, const TileShare* share,
                                     const Constants& constants, Workspace* w) noexcept nogil:
-    cdef bint largest = p.form == Form.BACKWARD_SRC and has_largest(plan.in_double, constants, tile.width)
     cdef bint extreme = traits_of(p.form).has_limits and has_extreme_sum(plan.in_double, constants, tile.width)
     cdef bint lies = is_ready(&p.out, p.out.inner, plan.format) and not plan.streamed and not writes_over_operand(p)
     cdef Py_ssize_t j = share.rows.first, count
@@ -121,7 +120,7 @@ cdef inline void write_rows_of_tile(const Problem* p, const Plan* plan, const Ti
         g, x = rows_from(p, &p.diff_dst, tile, j), rows_from(p, &p.src, tile, j)
         if lies:
             y = rows_from(p, &p.out, tile, j)
-        if write_columns(p.form, plan.format, y, g, x, largest, False, RowsAhead(0, 0), count, tile.width, constants,
+        if write_columns(p.form, plan.format, y, g, x, False, RowsAhead(0, 0), count, tile.width, constants,
                          NULL, 0) or extreme:
             mend_columns(plan.format, y, g, x, count, tile.width, constants)
         if not lies:
