@@ -8,12 +8,13 @@
 
 namespace {
 
-/* A block of a row, and a short row, on the stack. */
+/* A block of a row, and a short row, on the stack, where no vector of theirs lies in two lines. */
 struct Chunk {
-    double elements[CHUNK + LANES]; /* so that a chunk can begin at a cache line */
+    double elements[CHUNK] __attribute__((aligned(CACHE_LINE)));
 };
 struct KeptRow {
-    double elements[KEPT_ROW + LANES]; /* the loops read exp in whole vectors, from any element on */
+    /* The loops read exp in whole vectors, from any element on. */
+    double elements[KEPT_ROW + LANES] __attribute__((aligned(CACHE_LINE)));
 };
 
 /* The constants of rows or columns side by side, and what they come from. */

@@ -19,7 +19,7 @@ from fastlsm.kernels.loops cimport (
     set_first_constants, set_last_constants, store_elements, stream_copy, stream_end, sum_slab, sum_where_it_lies,
     write_columns,
 )
-from fastlsm.kernels.overflow cimport mend_sum
+from fastlsm.kernels.overflow cimport is_finite, mend_sum
 from fastlsm.kernels.plan cimport Plan, columns_in_one_go, is_ready, is_turned, stage_elements
 from fastlsm.kernels.problem cimport (
     LANES, Form, Format, FormTraits, Operand, Problem, arithmetic_format, blocks, is_narrow, locate, part_length,
@@ -239,7 +239,8 @@ cdef inline void reduce_tile(const Problem* p, const Plan* plan, const Place* at
         j += height
     if plan.in_double and traits.has_gradient:
         for c in range(at.tile.width):
-            mend_sum(p, locate_column(p, &p.diff_dst, at.tile.first + c), constants, c)
+            if not is_finite(constants, c):         # to find a column takes divisions
+                mend_sum(p, locate_column(p, &p.diff_dst, at.tile.first + c), constants, c)
 
 
 cdef inline void exp_tile(const Problem* p, const Plan* plan, const Place* at, const Copy* next,

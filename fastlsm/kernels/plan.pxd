@@ -150,6 +150,10 @@ cdef inline bint is_ready_along_inner(const Problem* p, const Plan* plan) noexce
     )
 
 
+cdef inline Py_ssize_t widest_tall(const Plan* plan) noexcept nogil:
+    return WIDEST_TILE if plan.in_double else WIDEST_TALL_TILE
+
+
 cdef inline Py_ssize_t tile_width(const Problem* p, const Plan* plan, Py_ssize_t inner) noexcept nogil:
     """The columns of a tile: the caches keep as many, and each thread gets a tile."""
     cdef Py_ssize_t n = p.n, in_one_go = columns_in_one_go(inner, plan.count), room = stage_elements(plan.in_double)
@@ -161,7 +165,9 @@ cdef inline Py_ssize_t tile_width(const Problem* p, const Plan* plan, Py_ssize_t
     if plan.near and not traits_of(p.form).needs_exp:     # it needs no scratch but the lanes
         most = NEAR_RUN if inner <= NEAR_RUN else NARROWEST_TILE
     elif plan.wide and inner <= widest and n * inner > room and in_place and is_ready_along_inner(p, plan):
-        most = widest                       # all of inner: a tile is one run of memory, and is read as that
+        most = widest                       # the same, where it lies
+    elif plan.wide and inner <= widest_tall(plan) and n * inner <= room:
+        most = widest_tall(plan)            # all of inner: a tile is one run of memory, and is loaded as that
     elif room < n * most <= 2 * room:       # half as wide, a tile need not be loaded twice
         most //= 2
     elif n * most > room:                   # it is loaded twice, and then long runs are worth more than the cache
@@ -212,8 +218,7 @@ cdef inline bint is_tall(const Problem* p, const Plan* plan, Py_ssize_t inner) n
 
 
 cdef inline Py_ssize_t tall_tile_width(const Plan* plan, Py_ssize_t inner) noexcept nogil:
-    cdef Py_ssize_t widest = WIDEST_TILE if plan.in_double else WIDEST_TALL_TILE
-    return round_up(blocks(inner, blocks(inner, widest)), LANES)
+    return round_up(blocks(inner, blocks(inner, widest_tall(plan))), LANES)
 
 
 cdef inline void plan_columns(const Problem* p, Plan* plan, Format arithmetic, bint in_chunks) noexcept nogil:

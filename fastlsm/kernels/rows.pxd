@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 from fastlsm.kernels.batches cimport begin_stream, share_of_batches
 from fastlsm.kernels.loops cimport (
     Constants, LaneSums, Next, Stream, Strip, Sum, TeamTimer, add, exp_rows, expect_hidden, has_extreme_sum,
-    load_elements, mark_little_rests, max_rows, maximum_of, mend_rows, next_line, openmp_team,
+    load_elements, mark_little_rests, max_rows, maximum_of, mend_rows, openmp_team,
     openmp_time, set_first_constants, set_last_constants, set_maximum, store_elements, stream_copy, sum_others,
     sum_rows, total, wait_for_team, write_rows,
 )
@@ -193,7 +193,7 @@ cdef inline void write_part(const Problem* p, const Plan* plan, const Line* diff
             g = load_chunk(plan, diff_dst, j, n, diff_dst_scratch.elements)
         if next_diff_dst != NULL:
             next.strip = load_chunk(plan, next_diff_dst, j, n, next_scratch.elements)
-        y.data = out + j * p.out.n if direct else <char*> next_line(result.elements)
+        y.data = out + j * p.out.n if direct else <char*> result.elements
         if write_rows(p.form, plan.format, y, g, x, 1, n, plan.ahead, stream, constants,
                       next) or extreme:
             if stream != NULL:

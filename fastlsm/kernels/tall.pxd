@@ -19,7 +19,7 @@ from fastlsm.kernels.loops cimport (
     has_extreme_sum, has_marks, hide_largest, mark_little_rests, max_columns, mend_columns, openmp_team,
     openmp_time, set_first_constants, set_last_constants, stream_end, wait_for_team, write_columns,
 )
-from fastlsm.kernels.overflow cimport mend_sum
+from fastlsm.kernels.overflow cimport is_finite, mend_sum
 from fastlsm.kernels.plan cimport Plan, is_ready
 from fastlsm.kernels.problem cimport (
     LANES, Form, Format, FormTraits, Operand, Problem, arithmetic_format, blocks, part_length, real_size, round_up,
@@ -178,7 +178,8 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
                          team)
         if plan.in_double:
             for c in range(first, min(share.columns.last, tile.width)):
-                mend_sum(p, locate_column(p, &p.diff_dst, tile.first + c), constants, c)
+                if not is_finite(constants, c):         # to find a column takes divisions
+                    mend_sum(p, locate_column(p, &p.diff_dst, tile.first + c), constants, c)
     else:
         wait_for_team(team.timer, &team.begun)
     if traits.needs_exp:
