@@ -69,5 +69,6 @@ def plan(Form form, diff_dst, src, out, int axis, int threads=1):
         "exchanged": bool(plan.exchanged),
         "near": bool(plan.near),
         "streamed": bool(plan.streamed),
+        "few": bool(plan.few),
         "wide": bool(plan.wide),
     }

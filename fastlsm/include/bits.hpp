@@ -18,6 +18,10 @@ constexpr ptrdiff_t LEAST_PART = 16384; /* a shorter row is one part */
 constexpr ptrdiff_t MOST_PARTS = 64;
 constexpr ptrdiff_t PART_UNIT = 1024; /* a multiple of LANES, and of every block that rows are loaded in */
 
+/* Elements of the longest rows that few_classes.hpp computes. */
+constexpr ptrdiff_t FEW_CLASSES_OF_LOG_SOFTMAX = 3;
+constexpr ptrdiff_t FEW_CLASSES_OF_SRC_FORM = 6;
+
 /* How many blocks of `size` cover n elements; the last block may be shorter. */
 inline ptrdiff_t blocks(ptrdiff_t n, ptrdiff_t size) { return (n + size - 1) / size; }
 

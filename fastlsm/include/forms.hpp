@@ -14,18 +14,30 @@ enum class Form { LOG_SOFTMAX, BACKWARD_SRC, BACKWARD_DST };
 
 /* A form goes over a row in up to three passes: reduce (sum and maximum), exp, write. */
 struct FormTraits {
-    bool has_gradient; /* reads diff_dst, and needs its sum */
-    bool needs_exp;    /* needs the maximum of src and the sum of exp */
-    bool apart;        /* sums only the exp of what is below the maximum, and counts the elements at it */
-    bool has_limits;   /* its step cannot do extreme sums of diff_dst, nor all dst (dst.hpp) */
+    bool has_gradient;     /* reads diff_dst, and needs its sum */
+    bool needs_exp;        /* needs the maximum of src and the sum of exp */
+    bool apart;            /* sums only the exp of what is below the maximum, and counts the elements at it */
+    bool has_limits;       /* its step cannot do extreme sums of diff_dst, nor all dst (dst.hpp) */
+    ptrdiff_t few_classes; /* elements of its longest row that few_classes.hpp computes, in float's arithmetic */
 };
 
 inline FormTraits traits_of(Form form)
 {
     switch (form) {
-    case Form::LOG_SOFTMAX: return { .has_gradient = false, .needs_exp = true, .apart = true, .has_limits = false };
-    case Form::BACKWARD_SRC: return { .has_gradient = true, .needs_exp = true, .apart = false, .has_limits = false };
-    case Form::BACKWARD_DST: return { .has_gradient = true, .needs_exp = false, .apart = false, .has_limits = true };
+    case Form::LOG_SOFTMAX:
+        return { .has_gradient = false,
+                 .needs_exp = true,
+                 .apart = true,
+                 .has_limits = false,
+                 .few_classes = FEW_CLASSES_OF_LOG_SOFTMAX };
+    case Form::BACKWARD_SRC:
+        return { .has_gradient = true,
+                 .needs_exp = true,
+                 .apart = false,
+                 .has_limits = false,
+                 .few_classes = FEW_CLASSES_OF_SRC_FORM };
+    case Form::BACKWARD_DST:
+        return { .has_gradient = true, .needs_exp = false, .apart = false, .has_limits = true, .few_classes = 0 };
     }
     __builtin_unreachable();
 }

@@ -17,7 +17,7 @@ from fastlsm.kernels.loops cimport (
     Constants, Copy, RowsAhead, Strip, TeamTimer, begin_maxima, copy_rows, exp_columns, expect_hidden, has_extreme_sum,
     hide_largest, load_elements, mark_little_rests, max_columns, mend_columns, openmp_time, prefetch,
     set_first_constants, set_last_constants, store_elements, stream_copy, stream_end, sum_slab, sum_where_it_lies,
-    write_columns,
+    write_columns, write_few,
 )
 from fastlsm.kernels.overflow cimport is_finite, mend_sum
 from fastlsm.kernels.plan cimport Plan, columns_in_one_go, is_ready, is_turned, stage_elements
@@ -65,6 +65,10 @@ cdef inline char* locate_column(const Problem* p, const Operand* op, Py_ssize_t 
 cdef inline Py_ssize_t run_at(const Problem* p, const Tile* tile, Py_ssize_t c) noexcept nogil:
     """How many columns from the tile's c-th on are neighbours in memory."""
     return min(tile.width - c, p.inner - (tile.first + c) % p.inner)
+
+
+cdef inline bint is_in_one_run(const Problem* p, const Tile* tile) noexcept nogil:
+    return tile.first % p.inner + tile.width <= p.inner
 
 
 cdef inline Strip beside(Strip strip, Py_ssize_t bytes) noexcept nogil:
@@ -156,7 +160,6 @@ cdef inline Place find_place(const Problem* p, const Plan* plan, const Tile* til
     cdef Py_ssize_t columns = round_up(tile.width, LANES), pitch = columns * size_of(plan.format)
     cdef bint whole = p.n * columns <= stage_elements(plan.in_double)
     cdef bint near = plan.near and columns <= NEAR_RUN and (whole or not traits.needs_exp)
-    cdef bint in_one_run = tile.first % p.inner + tile.width <= p.inner
     cdef Py_ssize_t exp_pitch = columns * real_size(plan.in_double)
     at.tile = tile[0]
     at.columns = columns
@@ -173,7 +176,7 @@ cdef inline Place find_place(const Problem* p, const Plan* plan, const Tile* til
     elif at.keeps_exp:
         at.exps.strip.data = at.src.strip.data
     at.out = Source(Strip(<char*> w.result, pitch), False, False)
-    if in_one_run:
+    if is_in_one_run(p, tile):
         if (
             traits.has_gradient and (near or not whole)
             and is_ready(&p.diff_dst, p.diff_dst.inner, plan.format)
@@ -365,6 +368,32 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
     write_tile(p, plan, &at, extreme, meanwhile, constants, w)
 
 
+cdef inline Strip rows_of_few(const Problem* p, const Plan* plan, const Operand* op, const Tile* tile, char* scratch,
+                              Workspace* w) noexcept nogil:
+    """Where a tile of an operand lies, or scratch, to which it is loaded."""
+    cdef Strip rows = Strip(scratch, round_up(tile.width, LANES) * real_size(plan.in_double))
+    if is_in_one_run(p, tile) and is_ready(op, op.inner, plan.format):
+        return Strip(locate_column(p, op, tile.first), op.n)
+    load_slab(p, plan, op, tile, 0, p.n, rows, w)
+    return rows
+
+
+cdef inline void few_tile(const Problem* p, const Plan* plan, const Tile* tile, Workspace* w) noexcept nogil:
+    """A tile of few classes, in one pass."""
+    cdef Strip x = rows_of_few(p, plan, &p.src, tile, stage_of(plan, OF_SRC, 0, w), w), g = x, y
+    cdef bint lies = is_in_one_run(p, tile) and is_ready(&p.out, p.out.inner, plan.format) and not plan.streamed
+    if traits_of(p.form).has_gradient:
+        g = rows_of_few(p, plan, &p.diff_dst, tile, stage_of(plan, OF_DIFF_DST, 0, w), w)
+    if lies:
+        y = Strip(locate_column(p, &p.out, tile.first), p.out.n)
+    else:
+        y = Strip(<char*> w.result, round_up(tile.width, LANES) * real_size(plan.in_double))
+    write_few(p.form, y, g, x, p.n, tile.width)
+    if not lies:
+        store_slab(p, plan, &p.out, tile, 0, p.n, y, w)
+        stream_end()
+
+
 cdef inline Py_ssize_t tiles_of(const Problem* p, const Plan* plan) noexcept nogil:
     cdef Py_ssize_t in_one_go = columns_in_one_go(p.inner, plan.count)
     return plan.count // in_one_go * blocks(in_one_go, plan.together)
@@ -384,6 +413,7 @@ cdef inline void share_of_tiles(const Problem* p, const Plan* plan, Py_ssize_t s
     cdef bint loads_next = row >= MANY_CONSTANTS and 2 * p.n * plan.together <= stage_elements(plan.in_double)
     cdef bint is_loaded = False
     cdef Tile tile, next
+    loads_next &= not plan.few
     if traits.has_gradient:
         loads_next &= is_ready(&p.diff_dst, p.diff_dst.inner, plan.format)
     if traits.needs_exp:
@@ -393,6 +423,9 @@ cdef inline void share_of_tiles(const Problem* p, const Plan* plan, Py_ssize_t s
         if loads_next and i + 1 < stop:
             next = tile_at(p, plan, i + 1)
         tile = tile_at(p, plan, i)
+        if plan.few:
+            few_tile(p, plan, &tile, w)
+            continue
         one_tile(p, plan, &tile, is_loaded, &next, half, w)
         if loads_next:
             half = 1 - half

@@ -7,7 +7,7 @@ from fastlsm.kernels.convert cimport load_turned, packed, strip_at, unpack
 from fastlsm.kernels.loops cimport (
     Constants, RowsAhead, Stream, Strip, begin_maxima, exp_columns, expect_hidden, has_extreme_sum, hide_largest,
     mark_little_rests, max_columns, prefetch, set_first_constants, set_last_constants, store_elements, sum_columns,
-    turn, write_columns, write_flat,
+    turn, write_columns, write_few, write_flat,
 )
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan
@@ -25,6 +25,9 @@ cdef extern from "tuning.hpp" nogil:
 cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t count, Workspace* w,
                             Stream* stream) noexcept nogil:
     """Compute `count` rows. False: it is not done, for a sum or a dst is beyond the dst form's step."""
+    if plan.few:
+        few_batch(p, plan, first, count, w)
+        return True
     cdef FormTraits traits = traits_of(p.form)
     cdef bint has_little = False
     cdef Constants constants = w.constants.constants()
@@ -100,8 +103,46 @@ cdef inline void write_turned(const Problem* p, const Plan* plan, const char* g,
         write_columns(
             p.form, arithmetic, Strip(gs.data + j * gs.pitch, 0), Strip(gs.data + j * gs.pitch, 0),
             Strip(exps.data + j * exps.pitch, 0), True, no_rows, 1, gs.pitch // size, constants, NULL, 0)
-    if plan.format == arithmetic:
-        turn(plan.in_double, y, n * size, gs.data, gs.pitch, n, count)
+    turn_back(p, plan, gs, count, y, w)
+
+
+cdef inline void turn_back(const Problem* p, const Plan* plan, Strip x, Py_ssize_t count, char* to,
+                           Workspace* w) noexcept nogil:
+    """Columns to adjacent rows."""
+    cdef Py_ssize_t row = p.n * real_size(plan.in_double)
+    if plan.format == arithmetic_format(plan.in_double):
+        turn(plan.in_double, to, row, x.data, x.pitch, p.n, count)
     else:
-        turn(plan.in_double, <char*> w.flat, n * size, gs.data, gs.pitch, n, count)
-        store_elements(plan.in_double, w.flat, p.out.dtype, y, p.out.itemsize, count * n)
+        turn(plan.in_double, <char*> w.flat, row, x.data, x.pitch, p.n, count)
+        store_elements(plan.in_double, w.flat, p.out.dtype, to, p.out.itemsize, count * p.n)
+
+
+cdef inline void ask_for_next_rows(const Problem* p, const Plan* plan, const char* g, const char* x,
+                                   Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t bytes = count * p.n * p.out.itemsize
+    if plan.ahead:
+        prefetch(g + bytes, bytes)
+        prefetch(x + bytes, bytes)
+
+
+cdef inline void few_batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t count,
+                           Workspace* w) noexcept nogil:
+    """`count` rows of few classes, in one pass."""
+    cdef Py_ssize_t row = p.n * p.out.itemsize, rows_ahead = PACK_AHEAD if plan.ahead else 0
+    cdef Py_ssize_t pitch = round_up(count, LANES) * real_size(plan.in_double)
+    cdef Strip gs = Strip(<char*> w.stage, pitch), xs = Strip(<char*> (w.stage + STAGE), pitch)
+    cdef Strip out = strip_at(p, &p.out, first)
+    cdef bint through_result = plan.streamed or out.pitch != row
+    cdef char* y = <char*> w.result if through_result else out.data
+    cdef const char* x = packed(strip_at(p, &p.src, first), count, row, rows_ahead,
+                                <char*> (w.stage + STAGE + STAGE // 2))
+    cdef const char* g = x
+    turn_rows(p, plan, &p.src, x, count, xs, w)
+    if traits_of(p.form).has_gradient:
+        g = packed(strip_at(p, &p.diff_dst, first), count, row, rows_ahead, <char*> (w.stage + STAGE // 2))
+        turn_rows(p, plan, &p.diff_dst, g, count, gs, w)
+    ask_for_next_rows(p, plan, g, x, count)
+    write_few(p.form, xs, gs, xs, p.n, count)
+    turn_back(p, plan, xs, count, y, w)
+    if through_result:
+        unpack(plan.streamed, out, y, count, row)

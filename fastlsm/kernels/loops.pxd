@@ -130,6 +130,9 @@ cdef extern from "columns.hpp" nogil:
     void mend_columns(Format format, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n,
                       const Constants& constants) noexcept
 
+cdef extern from "few_classes.hpp" nogil:
+    void write_few(Form form, Strip y, Strip g, Strip x, Py_ssize_t n, Py_ssize_t columns) noexcept
+
 cdef extern from "interleaved.hpp" nogil:
     enum:
         FACTOR, FACTOR_LOW, FACTOR_REST, LARGEST, LARGEST_LOW, LOWEST, MAXIMUM

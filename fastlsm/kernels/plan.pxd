@@ -44,6 +44,7 @@ cdef struct Plan:
     bint exchanged              # columns are counted along `outer`, for along `inner` there is only one
     bint near                   # tiles are computed where they lie, in the caches
     bint streamed               # results go past the caches
+    bint few                    # rows of few classes, which few_classes.hpp computes
     bint wide                   # tiles come from afar in long runs, in which processors read ahead themselves
 
 
@@ -114,6 +115,11 @@ cdef inline bint is_flat(const Problem* p, const Plan* plan, bint ready) noexcep
     if evenly != plan.count and evenly * p.n < LEAST_FLAT_RUN:
         return False
     return p.n <= longest_flat_row(p, plan)
+
+
+cdef inline bint has_few_classes(const Problem* p, const Plan* plan) noexcept nogil:
+    """The bits depend on it, so that it may not depend on the layout."""
+    return not plan.in_double and 1 < p.n <= traits_of(p.form).few_classes
 
 
 cdef inline bint is_along(const Operand* op) noexcept nogil:
@@ -294,8 +300,12 @@ cdef inline Plan plan_for(const Problem* p, int threads, bint in_chunks) noexcep
     plan.together = 1
     plan.ahead = ready and plan.count * p.n * p.out.itemsize >= caches.ahead_from
     plan.exchanged = plan.near = plan.wide = plan.reads_next = False
+    plan.few = not in_chunks and has_few_classes(p, &plan)
     if is_flat(p, &plan, ready):
         plan_flat_rows(p, &plan)
+    elif plan.few:
+        plan_columns(p, &plan, arithmetic, in_chunks)
+        plan.format = arithmetic
     elif not in_chunks and is_interleaved(p, &plan):
         plan_interleaved(p, &plan)
     elif plan.count >= FEW_COLUMNS and (p.n <= longest_turned_row(p, &plan, ready) or not along):

@@ -32,6 +32,7 @@ cdef extern from "forms.hpp" nogil:
         bint needs_exp
         bint apart
         bint has_limits
+        Py_ssize_t few_classes
 
     FormTraits traits_of(Form form) noexcept
     bint writes_from_exp(Form form) noexcept
