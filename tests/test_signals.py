@@ -32,7 +32,7 @@ def tasks():
     return len(os.listdir("/proc/self/task"))
 
 
-def problem(size):
+def problem(size, threads):
     '''The call on so many elements. Operands are a row, a column or a number, broadcast, or the result itself.'''
     global result
     extents = [size // -e if e < 0 else e for e in shape]
@@ -49,14 +49,15 @@ def problem(size):
 
 
 def long_call(seconds):
-    '''The call, and an eighth of its time: the processor's, for others have an influence on the clock's.'''
-    sample, times = problem(1 << 22), []
+    '''The call, and an eighth of its time: the processor's, for others have an influence on the clock's. It is that of
+    one thread: threads that wait for each other take the processor's time, too.'''
+    sample, times = problem(1 << 22, 1), []
     for _ in range(5):
         start = time.process_time()
         sample()
         times.append(time.process_time() - start)
     each = min(times) / threads / result.size
-    call = problem(int(min(seconds / each, free // 4, 2**31 + 10**6)))
+    call = problem(int(min(seconds / each, free // 4, 2**31 + 10**6)), threads)
     return call, result.size * each / 8
 
 
