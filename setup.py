@@ -1,7 +1,7 @@
 """Builds fastlsm/_kernels.pyx once per instruction-set level; everything else is in pyproject.toml.
 
 FASTLSM_STRICT=1      warnings of Cython and of the compiler are errors (what CI does)
-FASTLSM_OPENMP=1      fail where the compiler has no OpenMP (as a release does); 0: build without OpenMP
+FASTLSM_OPENMP=1      fail where the compiler has no OpenMP (releases for Linux set this); 0: build without
 FASTLSM_VECTOR_BYTES  vectors of this width, computed element by element: to test wider ones than the processor's
 FASTLSM_LEVELS=v3,v4  build these levels only
 FASTLSM_SANITIZE=...  build with -fsanitize=..., to be debugged rather than fast (`make sanitize`, `.ci/races`)
@@ -29,7 +29,7 @@ X86_64 = {
     "v3": ["-march=x86-64-v3"],
     "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
 }
-MACHINE = sysconfig.get_platform().rpartition("-")[2]  # also where another than the host's is compiled for
+MACHINE = sysconfig.get_platform().rpartition("-")[2]  # the target's, when cross-compiling
 if MACHINE in ("x86_64", "amd64"):
     LEVELS = X86_64
 elif MACHINE in ("arm64", "aarch64"):
@@ -67,7 +67,7 @@ DIRECTIVES = {
 WARNINGS = ["-Wall", "-Wextra", "-Werror"] if STRICT else []
 SANITIZE = os.environ.get("FASTLSM_SANITIZE")
 if SANITIZE:
-    # What is read before it is written is a large number, and the same in each run.
+    # Variables that nobody has set hold the same large number in each run, so that a read of one shows.
     FLAGS += ["-O1", "-g1", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZE}", "-ftrivial-auto-var-init=pattern"]
 
 
@@ -87,7 +87,7 @@ class BuildExt(build_ext):
         source = cpp_source()
         for extension in self.extensions:
             extension.sources = [copy_for(extension, source)]
-            extension.language = "c"  # for the linker: nothing of C++'s library is used
+            extension.language = "c"  # C's linker: nothing of C++'s library is needed
             extension.extra_compile_args += openmp
             extension.extra_link_args += openmp
         self.parallel = self.parallel or True  # the levels at the same time
@@ -128,7 +128,7 @@ def cpp_source():
 
 
 def copy_for(extension, source):
-    """A copy in a folder of the level: an object file is named after its source."""
+    """The source in a folder of the level. Object files are named after it: the levels' would overwrite each other."""
     folder = Path("build", extension.name.rpartition("_")[2])
     folder.mkdir(parents=True, exist_ok=True)
     return shutil.copy2(source, folder)
@@ -139,7 +139,7 @@ def extensions():
         str(path) for kind in ("*.h", "*.hpp", "*.pxd", "*.pxi") for path in sorted(Path("fastlsm").rglob(kind))
     ]
     for level, flags in LEVELS.items():
-        initializer = f"-DPyInit__kernels=PyInit__kernels_{level}"  # Cython has named it after its source
+        initializer = f"-DPyInit__kernels=PyInit__kernels_{level}"  # Cython names it after the source
         yield Extension(
             f"fastlsm._kernels_{level}",
             ["fastlsm/_kernels.pyx"],

@@ -4,7 +4,7 @@
  *
  * Element j of a part of a row is added to lane j % LANES, in double. The lanes of a part are added as a tree (l + 8 to
  * l, then l + 4, l + 2, l + 1), and the parts in their order. Where a row is cut into parts depends on its length
- * alone.
+ * alone. Rows of few classes have no lanes (few_classes.hpp).
  */
 #ifndef FASTLSM_BITS_HPP
 #define FASTLSM_BITS_HPP

@@ -1,14 +1,16 @@
-/* Rows of a few classes in float's arithmetic, as columns: all of a column in one go, in double.
+/* Rows of a few classes, of the dtypes that are computed in float elsewhere. Here they come as columns, and each column
+ * is computed in one pass, in double.
  *
- * With m = max(src), of which there are `ties` elements, e = exp(src - m) of the others, and `others` their sum:
+ * With m = max(src), `ties` the number of elements equal to m, e = exp(src - m) of the others, and `others` their sum:
  *
  *     L         =  log(ties + others)
  *     dst       =  (src - m) - L                                           log_softmax
  *     diff_src  =  diff_dst - e S / (ties + others)                        the src form
  *     diff_src  =  (diff_dst - S) + S (ties - 1 + others) / (ties + others)    at the maximum
  *
- * src - m, S and diff_dst - S lose nothing that counts in float. So there are no constants of a row, which take longer
- * than so few elements. Columns do not see each other, and no sum has an order that depends on the layout.
+ * In double, src - m, S and diff_dst - S lose nothing that counts in float. So no constants of a row are made: making
+ * them would take longer than its few elements. Columns do not see each other, and sums go from the first element to
+ * the last, so every layout gives the same bits.
  */
 #ifndef FASTLSM_FEW_CLASSES_HPP
 #define FASTLSM_FEW_CLASSES_HPP
@@ -28,7 +30,8 @@ struct FewClasses {
 
 ALWAYS_INLINE void take_exp(FewClasses *of, Strip x, ptrdiff_t n, ptrdiff_t c, ptrdiff_t count)
 {
-    constexpr double LOWEST = -700; /* exp of less is 0: in a sum that is at least 1, and as a float */
+    /* Below this, exp is taken as 0: it changes neither a sum that is at least 1 nor a result in float. */
+    constexpr double LOWEST = -700;
     const double magic = MAGIC_OF_DOUBLE;
     for (ptrdiff_t l = 0; l < count; l++)
         of->max[l] = x.row<const float>(0)[c + l], of->others[l] = of->ties[l] = 0;
@@ -54,18 +57,19 @@ ALWAYS_INLINE void take_exp(FewClasses *of, Strip x, ptrdiff_t n, ptrdiff_t c, p
 NOINLINE void log_softmax_of_few(Strip y, Strip x, ptrdiff_t n, ptrdiff_t columns)
 {
     FewClasses of;
+    double *L = of.others;
     for (ptrdiff_t c = 0, count; c < columns; c += count) {
         count = at_most(columns - c, BLOCK);
         take_exp(&of, x, n, c, count);
         ROWS_ARE_INDEPENDENT
         for (ptrdiff_t l = 0; l < count; l++)
-            of.others[l] = log1p_for_float(of.others[l] + (of.ties[l] - 1));
+            L[l] = log1p_for_float(of.others[l] + (of.ties[l] - 1));
         for (ptrdiff_t j = 0; j < n; j++) {
             const float *x_row = x.row<const float>(j) + c;
             float *y_row = y.row<float>(j) + c;
             ROWS_ARE_INDEPENDENT
             for (ptrdiff_t l = 0; l < count; l++)
-                y_row[l] = (float)(((double)x_row[l] - of.max[l]) - of.others[l]);
+                y_row[l] = (float)(((double)x_row[l] - of.max[l]) - L[l]);
         }
     }
 }
@@ -94,8 +98,9 @@ NOINLINE void backward_src_of_few(Strip y, Strip g, Strip x, ptrdiff_t n, ptrdif
             const float *x_row = x.row<const float>(j) + c, *g_row = g.row<const float>(j) + c;
             float *y_row = y.row<float>(j) + c;
             const double *e_row = of.e[j];
-            ROWS_ARE_INDEPENDENT
-            for (ptrdiff_t l = 0; l < count; l++) {
+            ROWS_ARE_INDEPENDENT /* an infinite S makes -inf or NaN of each element, as the first formula has it */
+                for (ptrdiff_t l = 0; l < count; l++)
+            {
                 double S = sums[l], at_max = (g_row[l] - S) + shares[l],
                        elsewhere = fmadd(-e_row[l], factors[l], (double)g_row[l]);
                 y_row[l] = (float)((x_row[l] == of.max[l]) & (fabs(S) < INFINITY) ? at_max : elsewhere);
@@ -104,13 +109,13 @@ NOINLINE void backward_src_of_few(Strip y, Strip g, Strip x, ptrdiff_t n, ptrdif
     }
 }
 
-/* The results of `columns` columns, which are elements of float in n rows. y may be g or x. */
+/* The results of `columns` columns of n floats; row j of a strip holds element j of each. y may be g or x. */
 inline void write_few(Form form, Strip y, Strip g, Strip x, ptrdiff_t n, ptrdiff_t columns)
 {
     switch (form) {
     case Form::LOG_SOFTMAX: return log_softmax_of_few(y, x, n, columns);
     case Form::BACKWARD_SRC: return backward_src_of_few(y, g, x, n, columns);
-    case Form::BACKWARD_DST: break; /* takes no exp beforehand */
+    case Form::BACKWARD_DST: break; /* its `few_classes` is 0 */
     }
     __builtin_unreachable();
 }

@@ -18,7 +18,7 @@ struct FormTraits {
     bool needs_exp;        /* needs the maximum of src and the sum of exp */
     bool apart;            /* sums only the exp of what is below the maximum, and counts the elements at it */
     bool has_limits;       /* its step cannot do extreme sums of diff_dst, nor all dst (dst.hpp) */
-    ptrdiff_t few_classes; /* elements of its longest row that few_classes.hpp computes, in float's arithmetic */
+    ptrdiff_t few_classes; /* the longest row that few_classes.hpp takes, where the arithmetic is float; 0: none */
 };
 
 inline FormTraits traits_of(Form form)

@@ -250,8 +250,8 @@ inline void exp_rows(Format format, bool apart, Strip e, Strip x, ptrdiff_t rows
     });
 }
 
-/* Where the last step's results go: to memory, or into a stream, to which a short row is added as a whole. Until then
- * it can be changed at `at`. */
+/* Where the last step's results go: to memory, or into a stream, to which a short row is added as a whole. Until a row
+ * is added, it can be changed at `at`. */
 template <class T> struct Sink {
     static_assert(sizeof(T) % sizeof(uint16_t) == 0, "Stream::send_first_line goes in steps of two bytes");
     T *y;
@@ -259,7 +259,7 @@ template <class T> struct Sink {
     ptrdiff_t n, sent = 0;
 
     ALWAYS_INLINE T *at(ptrdiff_t i) const { return stream ? (T *)stream->at() + (i - sent) : y + i; }
-    /* The elements before the i-th are complete. */
+    /* The elements before the i-th are final. Those of a short row are only sent once i is n. */
     ALWAYS_INLINE void send(ptrdiff_t i)
     {
         if (stream && (i == n || n * (ptrdiff_t)sizeof(T) > Stream::MOST_ADDED)) {

@@ -216,8 +216,8 @@ template <class R> ALWAYS_INLINE Vector<R> minus_product_vector(Vector<R> g, Vec
     }
 }
 
-/* The constants know the softmax of LARGEST's class, times S, more exactly than its exp and F do, so that its result is
- * taken from them. */
+/* The constants know the softmax of LARGEST's class, times S, more exactly than its exp and F give it. So its result
+ * comes from them. */
 template <class R> struct SrcStep {
     static constexpr bool FROM_EXP = true;
     template <int count, class C, class G, class E>

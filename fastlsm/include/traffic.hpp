@@ -27,7 +27,7 @@ ALWAYS_INLINE void copy_line(char *to, const char *from)
     }
 }
 
-/* Copy the first `size` of `bytes` and the last ones, which may be the same in part. */
+/* Copy the first and the last `size` of `bytes`; the two may overlap. */
 template <int size> ALWAYS_INLINE void copy_ends(char *to, const char *from, ptrdiff_t bytes)
 {
     typedef char piece __attribute__((vector_size(size)));
@@ -71,7 +71,8 @@ NOINLINE void copy_rows(void *to, ptrdiff_t to_pitch, const void *from, ptrdiff_
         each([=](char *t, const char *f) { copy_ends<2>(t, f, bytes); });
 }
 
-/* Copy the whole lines among `bytes` past the caches: an ordinary store would first read the line that it overwrites.
+/* Copy `bytes`, the whole lines among them past the caches: an ordinary store would first read the line that it
+ * overwrites.
  */
 inline void stream_copy(void *to, const void *from, ptrdiff_t bytes)
 {
@@ -92,7 +93,7 @@ inline void stream_end() { Isa::stream_end(); }
 /* Adjacent results on their way past the caches. The loops put some of them at `at()` and then `add` them; those that
  * do not fill a line yet wait for the next ones. */
 struct Stream {
-    static constexpr ptrdiff_t MOST_ADDED = 1024; /* bytes */
+    static constexpr ptrdiff_t MOST_ADDED = 1024; /* bytes that one `add` may take */
 
     void begin(void *to)
     {
@@ -132,7 +133,7 @@ struct Stream {
     }
 
 private:
-    /* Without stream_end, which waits until all is written: after each row of 400 bytes, that takes twice as long. */
+    /* Without stream_end, which waits until all is written: called after each row of 400 bytes, it doubles the time. */
     void send_rest()
     {
         memcpy(line + first_waiting, room + first_waiting, waiting - first_waiting);
@@ -151,11 +152,11 @@ private:
         first_waiting = 0;
     }
 
-    /* Within one page. A store that crosses into the next page takes a hundred cycles on Zen 4, and without this
-     * alignment it did so in one process of sixteen, wherever its stack happened to be: rows took 2.8 times as long. */
+    /* Aligned so that a Stream lies within one page. A store that crosses into the next page takes a hundred cycles on
+     * Zen 4. Without this, the stack lay so in one process of sixteen, and its rows took 2.8 times as long. */
     char room[CACHE_LINE + MOST_ADDED] __attribute__((aligned(2048)));
-    char *line;                       /* where the first line of `room` goes; of its bytes, */
-    ptrdiff_t first_waiting, waiting; /* the bytes of `room` from the one to the other wait */
+    char *line;                       /* where the first line of `room` goes */
+    ptrdiff_t first_waiting, waiting; /* the bytes of `room` from the one to the other wait to be sent */
 };
 static_assert(4096 % sizeof(Stream) == 0, "a stream is within one page");
 

@@ -93,8 +93,8 @@ constexpr ptrdiff_t LEAST_TALL_TILE = 32768;
 /* Columns of a tall tile, at least. 3: 1.3, bfloat16 of 6: 1.3 on one thread, 0.8 on two. */
 constexpr ptrdiff_t LEAST_TALL_COLUMNS = 6;
 /* Columns of a tall tile, at most; of double WIDEST_TILE. A multiple of LANES. Wider ones would take a thread's
- * workspace past 1 MiB; a tile of 1777 columns that is cut in two: 1.7. The same for a wide tile that scratch keeps
- * whole if it is all of inner; cut in two: 1.12 (Zen 4; dst form 1.3, bfloat16 1.4). */
+ * workspace past 1 MiB; a tile of 1777 columns that is cut in two: 1.7. Also the most columns of a wide tile that is
+ * all of inner and fits into scratch; cut in two: 1.12 (Zen 4; dst form 1.3, bfloat16 1.4). */
 constexpr ptrdiff_t WIDEST_TALL_TILE = 2080;
 /* Tall tiles for each thread: of more, each thread computes whole tiles, though one may get a tile more than another:
  * then it takes at most a fourth longer. */

@@ -8,12 +8,12 @@
 
 namespace {
 
-/* A block of a row, and a short row, on the stack, where no vector of theirs lies in two lines. */
+/* A block of a row, and a short row, on the stack. Vectors from their beginning on lie in one line each. */
 struct Chunk {
     double elements[CHUNK] __attribute__((aligned(CACHE_LINE)));
 };
 struct KeptRow {
-    /* The loops read exp in whole vectors, from any element on. */
+    /* LANES more: the loops read exp in whole vectors, past the last element. */
     double elements[KEPT_ROW + LANES] __attribute__((aligned(CACHE_LINE)));
 };
 

@@ -242,7 +242,7 @@ cdef inline void reduce_tile(const Problem* p, const Plan* plan, const Place* at
         j += height
     if plan.in_double and traits.has_gradient:
         for c in range(at.tile.width):
-            if not is_finite(constants, c):         # to find a column takes divisions
+            if not is_finite(constants, c):         # asked first, for locate_column divides
                 mend_sum(p, locate_column(p, &p.diff_dst, at.tile.first + c), constants, c)
 
 
@@ -370,7 +370,7 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
 
 cdef inline Strip rows_of_few(const Problem* p, const Plan* plan, const Operand* op, const Tile* tile, char* scratch,
                               Workspace* w) noexcept nogil:
-    """Where a tile of an operand lies, or scratch, to which it is loaded."""
+    """A tile of an operand where it lies, if it can be computed there; else loaded to `scratch`."""
     cdef Strip rows = Strip(scratch, round_up(tile.width, LANES) * real_size(plan.in_double))
     if is_in_one_run(p, tile) and is_ready(op, op.inner, plan.format):
         return Strip(locate_column(p, op, tile.first), op.n)

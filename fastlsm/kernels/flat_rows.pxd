@@ -117,31 +117,27 @@ cdef inline void turn_back(const Problem* p, const Plan* plan, Strip x, Py_ssize
         store_elements(plan.in_double, w.flat, p.out.dtype, to, p.out.itemsize, count * p.n)
 
 
-cdef inline void ask_for_next_rows(const Problem* p, const Plan* plan, const char* g, const char* x,
-                                   Py_ssize_t count) noexcept nogil:
-    cdef Py_ssize_t bytes = count * p.n * p.out.itemsize
-    if plan.ahead:
-        prefetch(g + bytes, bytes)
-        prefetch(x + bytes, bytes)
+cdef inline void turn_few(const Problem* p, const Plan* plan, const Operand* op, Py_ssize_t first, Py_ssize_t count,
+                          Strip to, char* scratch, Workspace* w) noexcept nogil:
+    """`count` rows to columns, by way of `scratch` where they have gaps."""
+    cdef Strip x = strip_at(p, op, first)
+    cdef Py_ssize_t row = p.n * op.itemsize
+    turn_rows(p, plan, op, packed(x, count, row, PACK_AHEAD if plan.ahead else 0, scratch), count, to, w)
+    if plan.ahead and x.pitch == row:
+        prefetch(x.data + count * row, count * row)     # the rows that come next
 
 
 cdef inline void few_batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_ssize_t count,
                            Workspace* w) noexcept nogil:
-    """`count` rows of few classes, in one pass."""
-    cdef Py_ssize_t row = p.n * p.out.itemsize, rows_ahead = PACK_AHEAD if plan.ahead else 0
-    cdef Py_ssize_t pitch = round_up(count, LANES) * real_size(plan.in_double)
+    """`count` rows of few classes, in one pass. Both halves of the stage begin with columns; packed rows come after."""
+    cdef Py_ssize_t row = p.n * p.out.itemsize, pitch = round_up(count, LANES) * real_size(plan.in_double)
     cdef Strip gs = Strip(<char*> w.stage, pitch), xs = Strip(<char*> (w.stage + STAGE), pitch)
     cdef Strip out = strip_at(p, &p.out, first)
     cdef bint through_result = plan.streamed or out.pitch != row
     cdef char* y = <char*> w.result if through_result else out.data
-    cdef const char* x = packed(strip_at(p, &p.src, first), count, row, rows_ahead,
-                                <char*> (w.stage + STAGE + STAGE // 2))
-    cdef const char* g = x
-    turn_rows(p, plan, &p.src, x, count, xs, w)
+    turn_few(p, plan, &p.src, first, count, xs, <char*> (w.stage + STAGE + STAGE // 2), w)
     if traits_of(p.form).has_gradient:
-        g = packed(strip_at(p, &p.diff_dst, first), count, row, rows_ahead, <char*> (w.stage + STAGE // 2))
-        turn_rows(p, plan, &p.diff_dst, g, count, gs, w)
-    ask_for_next_rows(p, plan, g, x, count)
+        turn_few(p, plan, &p.diff_dst, first, count, gs, <char*> (w.stage + STAGE // 2), w)
     write_few(p.form, xs, gs, xs, p.n, count)
     turn_back(p, plan, xs, count, y, w)
     if through_result:

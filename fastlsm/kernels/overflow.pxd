@@ -7,7 +7,7 @@ from fastlsm.kernels.problem cimport Problem
 
 
 cdef inline bint is_finite(const Constants& constants, Py_ssize_t row) noexcept nogil:
-    """Whether the sum of a row's diff_dst is."""
+    """Whether the sum of a row's diff_dst is finite."""
     return fabs(constants.diff_dst_hi[row]) < INFINITY
 
 

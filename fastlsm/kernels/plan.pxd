@@ -118,7 +118,7 @@ cdef inline bint is_flat(const Problem* p, const Plan* plan, bint ready) noexcep
 
 
 cdef inline bint has_few_classes(const Problem* p, const Plan* plan) noexcept nogil:
-    """The bits depend on it, so that it may not depend on the layout."""
+    """Whether few_classes.hpp computes the rows. Its bits differ, so this depends on form, n and dtypes alone."""
     return not plan.in_double and 1 < p.n <= traits_of(p.form).few_classes
 
 
@@ -171,9 +171,9 @@ cdef inline Py_ssize_t tile_width(const Problem* p, const Plan* plan, Py_ssize_t
     if plan.near and not traits_of(p.form).needs_exp:     # it needs no scratch but the lanes
         most = NEAR_RUN if inner <= NEAR_RUN else NARROWEST_TILE
     elif plan.wide and inner <= widest and n * inner > room and in_place and is_ready_along_inner(p, plan):
-        most = widest                       # the same, where it lies
+        most = widest                       # all of inner: a tile is one run of memory, computed where it lies
     elif plan.wide and inner <= widest_tall(plan) and n * inner <= room:
-        most = widest_tall(plan)            # all of inner: a tile is one run of memory, and is loaded as that
+        most = widest_tall(plan)            # the same, loaded to scratch
     elif room < n * most <= 2 * room:       # half as wide, a tile need not be loaded twice
         most //= 2
     elif n * most > room:                   # it is loaded twice, and then long runs are worth more than the cache

@@ -178,7 +178,7 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
                          team)
         if plan.in_double:
             for c in range(first, min(share.columns.last, tile.width)):
-                if not is_finite(constants, c):         # to find a column takes divisions
+                if not is_finite(constants, c):         # asked first, for locate_column divides
                     mend_sum(p, locate_column(p, &p.diff_dst, tile.first + c), constants, c)
     else:
         wait_for_team(team.timer, &team.begun)

@@ -24,11 +24,11 @@ struct Sse2 : Elementwise {
         return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)at)));
     }
 
-    /* Functions of their own: conversions of so many operations, inlined, are a third of the machine code. */
+    /* Not inlined: inlined, these long conversions are a third of the machine code. */
     using Elementwise::load;
     static NOINLINE f32_vector load(const f16 *at)
     {
-        uint32_t bits[4]; /* of 32 bits, or gcc takes the elements one by one */
+        uint32_t bits[4]; /* 32 bits each: with 16, gcc does not vectorise the loop */
         float of[4];
         store_vector(bits, _mm_unpacklo_epi16(_mm_loadl_epi64((const __m128i *)at), _mm_setzero_si128()));
         for (int i = 0; i < 4; i++)
@@ -43,7 +43,7 @@ struct Sse2 : Elementwise {
         uint32_t bits[4];
         store_vector(of, x);
         for (int i = 0; i < 4; i++)
-            bits[i] = f16_from_f32(of[i]).bits << 16;
+            bits[i] = f16_from_f32(of[i]).bits << 16; /* to be extended by the sign: then packs does not saturate */
         __m128i words = _mm_srai_epi32(_mm_loadu_si128((const __m128i *)bits), 16);
         _mm_storel_epi64((__m128i *)at, _mm_packs_epi32(words, words));
     }
