@@ -172,7 +172,7 @@ cdef inline Py_ssize_t tile_width(const Problem* p, const Plan* plan, Py_ssize_t
         most = NEAR_RUN if inner <= NEAR_RUN else NARROWEST_TILE
     elif plan.wide and inner <= widest and n * inner > room and in_place and is_ready_along_inner(p, plan):
         most = widest                       # all of inner: a tile is one run of memory, computed where it lies
-    elif plan.wide and inner <= widest_tall(plan) and n * inner <= room:
+    elif plan.wide and inner <= widest_tall(plan) and n * round_up(inner, LANES) <= room:
         most = widest_tall(plan)            # the same, loaded to scratch
     elif room < n * most <= 2 * room:       # half as wide, a tile need not be loaded twice
         most //= 2
