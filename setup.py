@@ -61,6 +61,7 @@ DIRECTIVES = {
     "cdivision": True,
     "initializedcheck": False,
     "auto_pickle": False,
+    "binding": False,
     "freethreading_compatible": True,
     "subinterpreters_compatible": "no",
 }
