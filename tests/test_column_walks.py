@@ -18,6 +18,8 @@ PROBLEMS = [  # (walk, shape, columns after each row that are not of the array)
     ("interleaved", (2, 16_400, 2), 0),  # several parts
     ("interleaved", (1, 33_000, 7), 0),  # past scratch, of one place
     ("interleaved", (40, 130, 47), 0),
+    ("interleaved", (9, 300, 49), 0),
+    ("interleaved", (3, 1033, 63), 0),
     ("tall", (1, 1101, 133), 0),  # an end that is no whole vector
     ("tall", (5, 2100, 64), 0),  # more places than threads
     ("tall", (1, 33_001, 17), 5),  # several parts
@@ -118,7 +120,8 @@ def test_a_result_past_the_caches(isa, rng, form, shape):
 @pytest.mark.parametrize(
     ("by", "shape"),
     [
-        ("tall", (1, 33_001, 50)),
+        ("tall", (1, 33_001, 66)),
+        ("interleaved", (1, 33_001, 50)),
         ("tall", (3, 1101, 333)),
         ("interleaved", (1, 33_001, 7)),
         ("interleaved", (3, 2105, 33)),
@@ -155,4 +158,4 @@ def test_only_runs_of_memory_are_interleaved():
     assert walk("BACKWARD_DST", a[:, ::-1]) != "interleaved"
     assert walk("BACKWARD_DST", a[:, ::2]) != "interleaved"
     assert walk("BACKWARD_DST", a[:, :20]) != "interleaved"  # short rows are turned
-    assert walk("BACKWARD_DST", np.empty((4, 700, 48), np.float32)) != "interleaved"
+    assert walk("BACKWARD_DST", np.empty((4, 700, 64), np.float32)) != "interleaved"

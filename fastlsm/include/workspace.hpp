@@ -29,6 +29,8 @@ using RowConstants = ConstantsRoom<ROW_PITCH, ROW_STRIDE<double>>;
 using TileConstants = ConstantsRoom<TILE_PITCH, WIDEST_TALL_TILE + 2 * LANES>;
 static_assert(WIDEST_TALL_TILE + 2 * LANES <= TILE_STRIDE<float>);
 
+static_assert(MOST_INTERLEAVED <= MOST_TOGETHER && LANES * MOST_INTERLEAVED <= WIDEST_TILE);
+
 /* What the passes over a part of a row find. */
 struct Part {
     double max;

@@ -20,8 +20,8 @@ cdef extern from "tuning.hpp" nogil:
         FEW_COLUMNS, FLAT_ELEMENTS, FLAT_ROW, FLAT_ROW_BESIDE_MASKS, KEPT_ROW, LEAST_DST_ROW_READ_AHEAD, LEAST_FLAT_RUN,
         LEAST_INTERLEAVED, LEAST_INTERLEAVED_DST, LEAST_NEAR, LEAST_READ_AHEAD, LEAST_STREAMED_ROW, LEAST_STREAMED_RUN,
         LEAST_TALL, LEAST_TALL_COLUMNS, LEAST_TALL_DST, LEAST_TALL_TILE, LEAST_WIDE_RUN, LONGER_PACKED_ROW,
-        MOST_FLAT_ROWS, MOST_TOGETHER, NARROWEST_TILE, NEAR_RUN, NEAR_TILE, PACKED_ROW, SLAB, TOGETHER_ELEMENTS,
-        TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TALL_TILE, WIDEST_TILE
+        MOST_FLAT_ROWS, MOST_INTERLEAVED, MOST_TOGETHER, NARROWEST_TILE, NEAR_RUN, NEAR_TILE, PACKED_ROW, SLAB,
+        TOGETHER_ELEMENTS, TURNED_DST_ROW, TURNED_READY_ROW, TURNED_ROW, WIDEST_TALL_TILE, WIDEST_TILE
 
 
 cdef enum class Walk:
@@ -194,7 +194,7 @@ cdef inline bint is_interleaved(const Problem* p, const Plan* plan) noexcept nog
     """Whether the rows of an outer place are few, and one run of memory. They are counted along `inner`."""
     cdef Py_ssize_t item = p.out.itemsize
     cdef Py_ssize_t least = LEAST_INTERLEAVED if traits_of(p.form).needs_exp else LEAST_INTERLEAVED_DST
-    if not 1 < p.inner < LEAST_WIDE_RUN or p.n < least:
+    if not 1 < p.inner <= MOST_INTERLEAVED or p.n < least:
         return False
     return (
         p.diff_dst.dtype == p.out.dtype and p.src.dtype == p.out.dtype
