@@ -103,7 +103,8 @@ NOINLINE void backward_src_of_few(Strip y, Strip g, Strip x, ptrdiff_t n, ptrdif
             {
                 double S = sums[l], at_max = (g_row[l] - S) + shares[l],
                        elsewhere = fmadd(-e_row[l], factors[l], (double)g_row[l]);
-                y_row[l] = (float)((x_row[l] == of.max[l]) & (fabs(S) < INFINITY) ? at_max : elsewhere);
+                bool is_max = (x_row[l] == of.max[l]) & (fabs(S) < INFINITY);
+                y_row[l] = (float)(is_max ? at_max : elsewhere);
             }
         }
     }
