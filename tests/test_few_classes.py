@@ -47,13 +47,6 @@ LAYOUTS = [
 ]  # fmt: skip
 
 
-def rows_of(result, layout, n):
-    axis = {"rows": 1, "padded": 1, "every second": 1, "backwards": 1, "fortran": 1}.get(layout)
-    if axis is None:
-        axis = 0 if result.ndim == 2 else 1
-    return np.moveaxis(result, axis, -1).reshape(-1, n)
-
-
 def one_by_one(form, g, x):
     return np.concatenate([FORMS[form](g[i : i + 1], x[i : i + 1], 1) for i in range(len(x))])
 
@@ -82,7 +75,7 @@ def test_each_layout_has_the_bits_of_single_rows(isa, rng, form, n, dtypes, layo
     (g_laid, axis), (x_laid, _) = laid(layout, g), laid(layout, x)
     result = FORMS[form](g_laid, x_laid, axis)
     assert is_few(form, g_laid, x_laid, result, axis) == (np.float64 not in dtypes)
-    assert bits(rows_of(result, layout, n)) == bits(one_by_one(form, g, x))
+    assert bits(np.moveaxis(result, axis, -1).reshape(-1, n)) == bits(one_by_one(form, g, x))
 
 
 @pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 63, 64, 65, 700, 5000])

@@ -23,7 +23,7 @@ namespace {
 /* Columns that are computed together, so that their numbers stay in the first-level cache. */
 constexpr ptrdiff_t BLOCK = 64;
 
-/* Of `count` columns: */
+/* What is known of a block's columns, and exp of their elements. */
 struct FewClasses {
     double max[BLOCK], others[BLOCK], ties[BLOCK], e[FEW_CLASSES_OF_SRC_FORM][BLOCK];
 };
@@ -32,7 +32,6 @@ ALWAYS_INLINE void take_exp(FewClasses *of, Strip x, ptrdiff_t n, ptrdiff_t c, p
 {
     /* Below this, exp is taken as 0: it changes neither a sum that is at least 1 nor a result in float. */
     constexpr double LOWEST = -700;
-    const double magic = MAGIC_OF_DOUBLE;
     for (ptrdiff_t l = 0; l < count; l++)
         of->max[l] = x.row<const float>(0)[c + l], of->others[l] = of->ties[l] = 0;
     for (ptrdiff_t j = 1; j < n; j++) {
@@ -45,7 +44,7 @@ ALWAYS_INLINE void take_exp(FewClasses *of, Strip x, ptrdiff_t n, ptrdiff_t c, p
         double *e_row = of->e[j];
         ROWS_ARE_INDEPENDENT
         for (ptrdiff_t l = 0; l < count; l++) {
-            double d = (double)row[l] - of->max[l], e = exp_for_float(d < LOWEST ? LOWEST : d, magic);
+            double d = (double)row[l] - of->max[l], e = exp_for_float(d < LOWEST ? LOWEST : d, MAGIC_OF_DOUBLE);
             e = d < LOWEST ? 0 : e;
             e_row[l] = e;
             of->others[l] += d == 0 ? 0 : e;
@@ -98,11 +97,11 @@ NOINLINE void backward_src_of_few(Strip y, Strip g, Strip x, ptrdiff_t n, ptrdif
             const float *x_row = x.row<const float>(j) + c, *g_row = g.row<const float>(j) + c;
             float *y_row = y.row<float>(j) + c;
             const double *e_row = of.e[j];
-            ROWS_ARE_INDEPENDENT /* an infinite S makes -inf or NaN of each element, as the first formula has it */
-                for (ptrdiff_t l = 0; l < count; l++)
-            {
-                double S = sums[l], at_max = (g_row[l] - S) + shares[l],
-                       elsewhere = fmadd(-e_row[l], factors[l], (double)g_row[l]);
+            ROWS_ARE_INDEPENDENT
+            for (ptrdiff_t l = 0; l < count; l++) {
+                double S = sums[l], at_max = (g_row[l] - S) + shares[l];
+                double elsewhere = fmadd(-e_row[l], factors[l], (double)g_row[l]);
+                /* If S is infinite, the formula for elsewhere makes infinity or NaN at the maximum, too. */
                 bool is_max = (x_row[l] == of.max[l]) & (fabs(S) < INFINITY);
                 y_row[l] = (float)(is_max ? at_max : elsewhere);
             }
