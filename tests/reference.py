@@ -18,10 +18,6 @@ LONG = np.longdouble
 # Bounds of the contract, in units in the last place.
 BOUND = {np.dtype(np.float32): 2, np.dtype(np.float64): 2, bfloat16: 0.51, np.dtype(np.float16): 0.51}
 
-# The src form's, in units, where classes share a logit. Then exp's errors are the same in each of them, and the sum has
-# that error, too. A search for the worst found 3.2.
-BOUND_OF_SHARED_LOGITS = 3.3
-
 _MANTISSA_BITS = {np.dtype(np.float32): 23, np.dtype(np.float64): 52, bfloat16: 7, np.dtype(np.float16): 10}
 _MIN_EXPONENT = {np.dtype(np.float32): -126, np.dtype(np.float64): -1022, bfloat16: -126, np.dtype(np.float16): -14}
 

@@ -22,6 +22,9 @@ constexpr ptrdiff_t PART_UNIT = 1024; /* a multiple of LANES, and of every block
 constexpr ptrdiff_t FEW_CLASSES_OF_LOG_SOFTMAX = 3;
 constexpr ptrdiff_t FEW_CLASSES_OF_SRC_FORM = 6;
 
+/* The most exps whose rounding is counted at once: see LOST_UNIT. */
+constexpr ptrdiff_t MOST_COUNTED = 4096;
+
 /* How many blocks of `size` cover n elements; the last block may be shorter. */
 inline ptrdiff_t blocks(ptrdiff_t n, ptrdiff_t size) { return (n + size - 1) / size; }
 

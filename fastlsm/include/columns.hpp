@@ -234,13 +234,13 @@ inline void max_columns(Format format, Strip x, ptrdiff_t rows, ptrdiff_t n, con
     });
 }
 
-template <class T, bool apart> struct ExpColumns {
+template <class T, Counted counted> struct ExpColumns {
     using R = Arithmetic<T>;
     static constexpr ptrdiff_t ITEM_BYTES = sizeof(T);
-    static constexpr bool ONCE_MORE = false; /* ties are counted */
+    static constexpr bool ONCE_MORE = false; /* elements are counted */
     Strip e, x;
     const R *constants;
-    R *ties;
+    typename Real<R>::Bits *counts;
 
     ALWAYS_INLINE void prefetch_rows(ptrdiff_t, ptrdiff_t) {}
     template <Way way, int count> ALWAYS_INLINE void at(ptrdiff_t j, ptrdiff_t i)
@@ -260,38 +260,44 @@ private:
     template <Way way, int count, class X> ALWAYS_INLINE void exp_at(Vector<R> *y, ptrdiff_t i, X from)
     {
         ConstantReader<R, way> of = { constants + i };
-        exp_step<count, apart, R>(y, of, from);
-        if constexpr (apart)
-            for_each_vector<count>(from, [&](int k, Vector<R> x) {
-                BitsVector<R> minus_ties = {};
-                y[k] = set_apart<R>(y[k], x, of(MAXIMUM, k), &minus_ties);
-                R *of_column = ties + i + (way == Way::BELOW ? 0 : k * WIDTH<Vector<R>>);
-                store_vector(of_column, load_vector(of_column) + (Vector<R>)((BitsVector<R>)splat((R)1) & minus_ties));
-            });
+        BitsVector<R> found[count];
+        exp_step<count, counted, R>(y, found, of, from);
+        if constexpr (counted != Counted::NOTHING) {
+            constexpr int columns = way == Way::BELOW ? 1 : count;
+            for (int k = columns; k < count; k++)
+                found[0] += found[k];
+            for (int k = 0; k < columns; k++) {
+                auto *of_column = counts + i + k * WIDTH<Vector<R>>;
+                store_vector(of_column, (BitsVector<R>)load_bits(of_column) + found[k]);
+            }
+        }
     }
 };
 
-template <class T, bool apart>
+template <class T, Counted counted>
 NOINLINE void exp_columns_of(Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, const Constants &constants,
                              const Copy *next, ptrdiff_t next_row)
 {
     using R = Arithmetic<T>;
-    R ties[WIDEST_TALL_TILE];
-    memset(ties, 0, apart ? round_up(n, LANES) * sizeof *ties : 0);
-    ExpColumns<T, apart> pass = { e, x, constants.of<R>(0), ties };
+    typename Real<R>::Bits counts[WIDEST_TALL_TILE];
+    memset(counts, 0, counted != Counted::NOTHING ? round_up(n, LANES) * sizeof *counts : 0);
+    ExpColumns<T, counted> pass = { e, x, constants.of<R>(0), counts };
     over_columns<R>(pass, rows, n, next, next_row);
-    if (apart)
+    const R *lost_magic = constants.of<R>(LOST_MAGIC);
+    if (counted != Counted::NOTHING)
         for (ptrdiff_t c = 0; c < n; c++)
-            constants.ties[c] += ties[c];
+            constants.counts[c] += count_of<counted>(counts[c], rows, lost_magic[c]);
 }
 
-/* exp of some rows of a tile, to e; if `apart`, of what is below the maximum, whose elements are counted. */
-inline void exp_columns(Format format, bool apart, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n,
+/* exp of at most MOST_COUNTED rows of a tile, to e, and what is to be counted of each column. */
+inline void exp_columns(Format format, Counted counted, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n,
                         const Constants &constants, const Copy *next, ptrdiff_t next_row)
 {
     with_item(format, [&](auto of) {
-        using T = typename decltype(of)::type;
-        (apart ? exp_columns_of<T, true> : exp_columns_of<T, false>)(e, x, rows, n, constants, next, next_row);
+        with_counted<decltype(of)>(counted, [&](auto what) {
+            exp_columns_of<typename decltype(of)::type, decltype(what)::value>(e, x, rows, n, constants, next,
+                                                                               next_row);
+        });
     });
 }
 
@@ -302,7 +308,7 @@ template <class R> NOINLINE void hide_largest_of(Strip e, ptrdiff_t rows, ptrdif
     const R *largest = constants.of<R>(LARGEST);
     ROWS_ARE_INDEPENDENT
     for (ptrdiff_t c = 0; c < n; c++)
-        hidden[c] = constants.ties[c] > 0 ? largest[c] : (R)NO_EXP;
+        hidden[c] = constants.counts[c] == LITTLE_REST ? largest[c] : (R)NO_EXP;
     for (ptrdiff_t j = 0; j < rows; j++)
         for (ptrdiff_t c = 0; c < n; c += WIDTH<V>) {
             R *at = e.row<R>(j) + c;

@@ -1,19 +1,22 @@
 /* exp and log1p, in the same operations and the same order on every instruction set: no library function, whose bits
  * differ from one libm to the next, and no contraction that the source does not ask for (-ffp-contract=off).
  *
- * exp(x) * 2^-K, with r = x - k ln 2 and k = round(x / ln 2), so |r| <= ln(2) / 2:
+ * exp(x) * 2^-K, with k = round(x / ln 2) and r = x - k ln 2, so |r| <= ln(2) / 2:
  *
- *     exp(x) * 2^-K  =  2^(k - K) * (1 + (r + r^2 q(r))),   r = high + low, of which only high is exact:
- *                       2^(k - K) * (1 + (high + (low + r^2 q(r))))
+ *     exp(x) * 2^-K  =  2^(k - K) * (1 + r (1 + r q(r)))
  *
- * to 0.61 units in the last place. The sum of log_softmax only goes into a logarithm. There r in one part is exact
- * enough: 2^(k - K) * (1 + r (1 + r q(r))), to 0.9 units, with three operations fewer.
+ * to 0.9 units in the last place. That does for log_softmax, whose sum only goes into a logarithm. The src form
+ * multiplies by exp. There k is a multiple of 1 / ROOTS, and the fraction of k chooses a root of 2 from a table:
+ *
+ *     exp(x) * 2^-K  =  root * 2^floor(k - K) * (1 + (r + r^2 q(r)))
+ *
+ * to 0.55 units, nearly all of it from the last rounding. Where classes share a logit, these roundings do not average
+ * out in the sum. So what they lose is counted.
  *
  * k comes from adding magic = MAGIC + BIAS - K: the last bits of the sum are the integer k - K and the exponent's bias,
  * which moved to the exponent's place are 2^(k - K). So K costs nothing, and it may differ from row to row. x is first
  * raised to (K - BIAS) ln 2, where that power of two is 0, and so is the result; NaN stays NaN. real.hpp has q's
- * coefficients. All results must stay
- * below 2^BIAS.
+ * coefficients. All results must stay below 2^BIAS.
  */
 #ifndef FASTLSM_EXP_HPP
 #define FASTLSM_EXP_HPP
@@ -22,16 +25,29 @@
 
 namespace {
 
-/* The argument of `count` vectors: x becomes x - k ln_2, `k` the integers, and the last bits of `t` the exponent. */
-template <int count, class R>
+/* The argument of `count` vectors: x becomes x - k ln_2, `k` the integers, and the last bits of `t` the exponent. k
+ * counts in units of 1 / roots, and so does ln_2. */
+template <int count, int roots = 1, class R>
 ALWAYS_INLINE void reduce_argument(Vector<R> *x, Vector<R> *t, Vector<R> *k, const Vector<R> *magic, R ln_2)
 {
     for (int v = 0; v < count; v++)
-        t[v] = Isa::fmadd(x[v], splat((R)LOG2_E), magic[v]);
+        t[v] = Isa::fmadd(x[v], splat((R)(roots * LOG2_E)), magic[v]);
     for (int v = 0; v < count; v++)
         k[v] = t[v] - magic[v];
     for (int v = 0; v < count; v++)
         x[v] = Isa::fmadd(k[v], splat(-ln_2), x[v]);
+}
+
+/* q(r) of `count` vectors by Horner's rule. */
+template <int count, int terms, class R>
+ALWAYS_INLINE void polynomial(Vector<R> *q, const Vector<R> *r, const R (&coefficients)[terms])
+{
+    for (int v = 0; v < count; v++)
+        q[v] = splat(coefficients[0]);
+#pragma GCC unroll 16
+    for (int i = 1; i < terms; i++)
+        for (int v = 0; v < count; v++)
+            q[v] = Isa::fmadd(q[v], r[v], splat(coefficients[i]));
 }
 
 template <class R> ALWAYS_INLINE Vector<R> power_of_two_vector(Vector<R> t)
@@ -41,59 +57,86 @@ template <class R> ALWAYS_INLINE Vector<R> power_of_two_vector(Vector<R> t)
 
 /* exp(x - shift) * 2^-K of `count` vectors; `magic` and `lowest` depend on K, see above. Several vectors go through
  * each step together: a polynomial is a chain of operations that wait for each other. */
-template <int count, bool rough, class R>
-ALWAYS_INLINE void exp_vectors(Vector<R> *y, Vector<R> *x, const Vector<R> *shift, const Vector<R> *magic,
-                               const Vector<R> *lowest)
+template <int count, class R>
+ALWAYS_INLINE void rough_exp_vectors(Vector<R> *y, Vector<R> *x, const Vector<R> *shift, const Vector<R> *magic,
+                                     const Vector<R> *lowest)
 {
-    Vector<R> t[count], r[count], q[count], low[count];
+    Vector<R> t[count], r[count], q[count];
     for (int v = 0; v < count; v++)
         x[v] = Isa::maximum(lowest[v], x[v] - shift[v]);
-    reduce_argument<count, R>(x, t, r, magic, Real<R>::LN_2_HIGH);
+    reduce_argument<count>(x, t, r, magic, Real<R>::LN_2_HIGH);
     for (int v = 0; v < count; v++)
-        if constexpr (rough) {
-            r[v] = Isa::fmadd(r[v], splat(-Real<R>::LN_2_LOW), x[v]);
-        } else {
-            low[v] = r[v] * splat(-Real<R>::LN_2_LOW);
-            r[v] = x[v] + low[v];
-        }
+        r[v] = Isa::fmadd(r[v], splat(-Real<R>::LN_2_LOW), x[v]);
+    polynomial<count>(q, r, Real<R>::Q);
     for (int v = 0; v < count; v++)
-        q[v] = splat(Real<R>::Q[0]);
-#pragma GCC unroll 16
-    for (int i = 1; i < Real<R>::Q_TERMS; i++)
-        for (int v = 0; v < count; v++)
-            q[v] = Isa::fmadd(q[v], r[v], splat(Real<R>::Q[i]));
-    for (int v = 0; v < count; v++)
-        if constexpr (rough)
-            y[v] = Isa::fmadd(Isa::fmadd(q[v], r[v], splat((R)1)), r[v], splat((R)1)) * power_of_two_vector<R>(t[v]);
-        else
-            y[v] = x[v] + Isa::fmadd(r[v] * r[v], q[v], low[v]);
-    if constexpr (!rough)
-        for (int v = 0; v < count; v++) { /* one rounding, as in 1 + y: the product with a power of two is exact */
-            Vector<R> power = power_of_two_vector<R>(t[v]);
-            y[v] = Isa::fmadd(y[v], power, power);
-        }
+        y[v] = Isa::fmadd(Isa::fmadd(q[v], r[v], splat((R)1)), r[v], splat((R)1)) * power_of_two_vector<R>(t[v]);
 }
 
-/* One element as exp_vectors has it. */
-template <class R> ALWAYS_INLINE R exp_one(R x, R shift, R magic, R lowest)
+/* ROOT and ROOT_REST, as often as a vector holds them. What the index adds to `leading`, where it is moved to the
+ * exponent's place with the integer above it, is taken out of `leading`. */
+template <class R> struct RootTable {
+    static constexpr int SIZE = WIDTH<Vector<R>> > Real<R>::ROOTS ? WIDTH<Vector<R>> : Real<R>::ROOTS;
+    typename Real<R>::Bits leading[SIZE] = {};
+    R rest[SIZE] = {};
+
+    constexpr RootTable()
+    {
+        using Bits = typename Real<R>::Bits;
+        for (int i = 0; i < SIZE; i++) {
+            int root = i % Real<R>::ROOTS;
+            Bits mantissa = (Bits)((Real<R>::ROOT[root] - 1) * (R)((Bits)1 << Real<R>::MANTISSA));
+            leading[i] = mantissa - ((Bits)root << (Real<R>::MANTISSA - Real<R>::LOG2_ROOTS));
+            rest[i] = Real<R>::ROOT_REST[root];
+        }
+    }
+};
+template <class R> constexpr RootTable<R> ROOT_TABLE;
+
+/* table[t % ROOTS] of each element. */
+template <class R, class X> ALWAYS_INLINE Vector<R> pick_root(const X *table, BitsVector<R> t)
 {
-    R t, k, r, low;
-    x = x - shift;
-    x = lowest > x ? lowest : x;
-    t = fmadd(x, (R)LOG2_E, magic);
-    k = t - magic;
-    x = fmadd(k, -Real<R>::LN_2_HIGH, x);
-    low = k * -Real<R>::LN_2_LOW;
-    r = x + low;
-    R power = power_of_two(t);
-    return fmadd(x + fmadd(r * r, exp_polynomial<R>(r), low), power, power);
+    if constexpr (Isa::QUICK_PICK && WIDTH<Vector<R>> >= Real<R>::ROOTS)
+        return Isa::pick((Vector<R>)load_bits(table), t);
+    else
+        return (Vector<R>)Isa::template look_up<Real<R>::ROOTS>(table, t);
 }
 
-/* One exp, of which the exact value is nearly the sum of the result and *tail: for what a row has one of. */
-ALWAYS_INLINE double exp_with_tail(double x, double magic, double *tail)
+/* The src form's exp; `magic` is in units of 1 / ROOTS. If it `counts`, `lost` gets what the last rounding has lost,
+ * added to `lost_magic`: the last bits of the sum are an integer of LOST_UNIT. Integers have one sum in any order. */
+template <int count, bool counts, class R>
+ALWAYS_INLINE void exp_vectors(Vector<R> *exp, Vector<R> *x, const Vector<R> *shift, const Vector<R> *magic,
+                               const Vector<R> *lowest, const Vector<R> *lost_magic, BitsVector<R> *lost)
+{
+    using Facts = Real<R>;
+    constexpr R LN_2_FIRST = (HAS_FMA ? Facts::LN_2_ROUNDED : Facts::LN_2_HIGH) / Facts::ROOTS;
+    constexpr R LN_2_SECOND = (HAS_FMA ? Facts::LN_2_REST : Facts::LN_2_LOW) / Facts::ROOTS;
+    Vector<R> t[count], r[count], q[count];
+    for (int v = 0; v < count; v++)
+        x[v] = Isa::maximum(lowest[v], x[v] - shift[v]);
+    reduce_argument<count, Facts::ROOTS>(x, t, r, magic, LN_2_FIRST);
+    for (int v = 0; v < count; v++) {
+        Vector<R> rest = pick_root<R>(ROOT_TABLE<R>.rest, (BitsVector<R>)t[v]);
+        r[v] = x[v] + Isa::fmadd(r[v], splat(-LN_2_SECOND), rest);
+    }
+    polynomial<count>(q, r, Facts::ROOT_Q);
+    for (int v = 0; v < count; v++) {
+        Vector<R> y = Isa::fmadd(r[v] * r[v], q[v], r[v]);
+        BitsVector<R> leading = (BitsVector<R>)pick_root<R>(ROOT_TABLE<R>.leading, (BitsVector<R>)t[v]);
+        Vector<R> power = (Vector<R>)(((BitsVector<R>)t[v] << (Facts::MANTISSA - Facts::LOG2_ROOTS)) + leading);
+        exp[v] = Isa::fmadd(y, power, power);
+        if constexpr (counts)
+            lost[v] = (BitsVector<R>)(Isa::fmadd(y, power, power - exp[v]) + lost_magic[v]);
+    }
+}
+
+constexpr double MAGIC_OF_DOUBLE = Real<double>::MAGIC + Real<double>::BIAS;
+
+/* One exp, of which the exact value is nearly the sum of the result and *tail: for what a row has one of. K may be a
+ * fraction of so few bits that its product with LN_2_HIGH is exact. */
+ALWAYS_INLINE double exp_with_tail(double x, double K, double *tail)
 {
     using D = Real<double>;
-    double t = fmadd(x, LOG2_E, magic), k = t - magic, scale = power_of_two(t);
+    double t = fmadd(x, LOG2_E, -K) + MAGIC_OF_DOUBLE, k = (t - MAGIC_OF_DOUBLE) + K, scale = power_of_two(t);
     double high = fmadd(k, -D::LN_2_HIGH, x), low = k * -D::LN_2_LOW, r = high + low;
     double rest = fmadd(r * r, exp_polynomial<double>(r), low), s = high + rest, y = 1.0 + s;
     *tail = ((s - (y - 1.0)) + (rest - (s - high))) * scale;

@@ -6,6 +6,8 @@
 #ifndef FASTLSM_FORMS_HPP
 #define FASTLSM_FORMS_HPP
 
+#include <type_traits>
+
 #include "steps.hpp"
 
 namespace {
@@ -16,7 +18,7 @@ enum class Form { LOG_SOFTMAX, BACKWARD_SRC, BACKWARD_DST };
 struct FormTraits {
     bool has_gradient;     /* reads diff_dst, and needs its sum */
     bool needs_exp;        /* needs the maximum of src and the sum of exp */
-    bool apart;            /* sums only the exp of what is below the maximum, and counts the elements at it */
+    Counted counted;       /* while exp is taken. TIES: the sum of exp is of what is below the maximum */
     bool has_limits;       /* its step cannot do extreme sums of diff_dst, nor all dst (dst.hpp) */
     ptrdiff_t few_classes; /* the longest row that few_classes.hpp takes, where the arithmetic is float; 0: none */
 };
@@ -27,19 +29,40 @@ inline FormTraits traits_of(Form form)
     case Form::LOG_SOFTMAX:
         return { .has_gradient = false,
                  .needs_exp = true,
-                 .apart = true,
+                 .counted = Counted::TIES,
                  .has_limits = false,
                  .few_classes = FEW_CLASSES_OF_LOG_SOFTMAX };
     case Form::BACKWARD_SRC:
         return { .has_gradient = true,
                  .needs_exp = true,
-                 .apart = false,
+                 .counted = Counted::LOST,
                  .has_limits = false,
                  .few_classes = FEW_CLASSES_OF_SRC_FORM };
     case Form::BACKWARD_DST:
-        return { .has_gradient = true, .needs_exp = false, .apart = false, .has_limits = true, .few_classes = 0 };
+        return {
+            .has_gradient = true, .needs_exp = false, .counted = Counted::NOTHING, .has_limits = true, .few_classes = 0
+        };
     }
     __builtin_unreachable();
+}
+
+/* What is counted for a result of this dtype. Of 16 bits, a result loses more than exp ever does. */
+inline Counted counted_for(Form form, DType result)
+{
+    Counted counted = traits_of(form).counted;
+    return counted == Counted::LOST && is_narrow(format_of(result)) ? Counted::NOTHING : counted;
+}
+
+/* f(constant), a std::integral_constant of `counted`, for loops over elements of type Of::type. */
+template <class Of, class F> ALWAYS_INLINE void with_counted(Counted counted, F f)
+{
+    using T = typename Of::type;
+    if (counted == Counted::TIES)
+        return f(std::integral_constant<Counted, Counted::TIES>{});
+    if constexpr (sizeof(T) == sizeof(Arithmetic<T>)) /* narrow elements have narrow results */
+        if (counted == Counted::LOST)
+            return f(std::integral_constant<Counted, Counted::LOST>{});
+    f(std::integral_constant<Counted, Counted::NOTHING>{});
 }
 
 /* f(step), where `step` ends the form. */

@@ -11,6 +11,16 @@
 
 namespace {
 
+/* -inf to n elements: it is no maximum, its exp is 0, and nothing of it is counted. */
+inline void fill_with_lowest(Format format, void *to, ptrdiff_t n)
+{
+    with_item(format, [&](auto of) {
+        using T = typename decltype(of)::type;
+        for (ptrdiff_t i = 0; i < n; i++)
+            narrow(-(Arithmetic<T>)INFINITY, (T *)to + i);
+    });
+}
+
 template <class R> void gather_maxima_of(const Constants &lanes, const Constants &constants, ptrdiff_t rows)
 {
     const R *from = lanes.of<R>(MAXIMUM);
@@ -27,13 +37,13 @@ inline void gather_maxima(bool in_double, const Constants &lanes, const Constant
     (in_double ? gather_maxima_of<double> : gather_maxima_of<float>)(lanes, constants, rows);
 }
 
-/* How many elements of each row are at its maximum, from its lanes. */
-inline void gather_ties(const Constants &lanes, const Constants &constants, ptrdiff_t rows)
+/* The counts of each row, from its lanes. */
+inline void gather_counts(const Constants &lanes, const Constants &constants, ptrdiff_t rows)
 {
-    memcpy(constants.ties, lanes.ties, rows * sizeof(double));
+    memcpy(constants.counts, lanes.counts, rows * sizeof(double));
     for (ptrdiff_t l = 1; l < LANES; l++)
         for (ptrdiff_t c = 0; c < rows; c++)
-            constants.ties[c] += lanes.ties[l * rows + c];
+            constants.counts[c] += lanes.counts[l * rows + c];
 }
 
 template <class V> void spread(V *to, const V *from, ptrdiff_t rows)
@@ -62,9 +72,9 @@ inline void spread_sums(const Constants &constants, const Constants &lanes, ptrd
 }
 
 /* The marks of `mark_little_rests`, for `hide_largest`. */
-inline void spread_ties(const Constants &constants, const Constants &lanes, ptrdiff_t rows)
+inline void spread_marks(const Constants &constants, const Constants &lanes, ptrdiff_t rows)
 {
-    spread(lanes.ties, constants.ties, rows);
+    spread(lanes.counts, constants.counts, rows);
 }
 
 } // namespace

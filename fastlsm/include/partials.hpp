@@ -52,7 +52,7 @@ inline Sum exp_below(double x, double m)
     double difference = x - m, tail;
     if (!(difference > LEAST))
         return { 0, 0 };
-    double lost = add({ x, 0 }, { -m, 0 }).lo, y = exp_with_tail(difference, MAGIC_OF_DOUBLE, &tail);
+    double lost = add({ x, 0 }, { -m, 0 }).lo, y = exp_with_tail(difference, 0, &tail);
     return { y, tail + y * lost };
 }
 
@@ -110,12 +110,12 @@ inline Sum exp_at_max(const Row<double> &row)
 
 template <class R> void set_exps_of(Partial *to, const Constants &constants, ptrdiff_t row)
 {
-    Row<R> of;
+    Row<R> of(Form::LOG_SOFTMAX);
     of.read(constants, row);
     Sum exps = { constants.exps_hi[row], constants.exps_lo[row] };
     Sum others = fabs(of.max) < INFINITY ? quotient(exps, exp_at_max(of)) : exps; /* which is 0, or NaN */
     to->max = of.max;
-    to->ties = of.max > -INFINITY ? constants.ties[row] : 0; /* the loops may count what they fill vectors with */
+    to->ties = of.max > -INFINITY ? constants.counts[row] : 0; /* the loops may count what they fill vectors with */
     to->others = others.hi, to->others_low = others.lo;
 }
 
@@ -141,15 +141,15 @@ void set_constants_of(Form form, const Constants &constants, const Partial *tota
     for (ptrdiff_t r = 0; r < rows; r++) {
         const Partial &of = totals[r < count ? r : count - 1];
         Sum others = { of.others, of.others_low };
-        double ties = of.ties;
-        if (!traits_of(form).apart) { /* one of the largest is left out of the sum, and no more */
-            others = sum_of(others, { ties - 1, 0 });
-            ties = 1;
+        double count = of.ties;
+        if (traits_of(form).counted != Counted::TIES) { /* one of the largest is left out of the sum, and no more */
+            others = sum_of(others, { of.ties - 1, 0 });
+            count = LITTLE_REST;
         }
-        Row<R> row;
+        Row<R> row(form);
         row.read(constants, r);
         Sum exps = product(others, exp_at_max(row));
-        constants.exps_hi[r] = exps.hi, constants.exps_lo[r] = exps.lo, constants.ties[r] = ties;
+        constants.exps_hi[r] = exps.hi, constants.exps_lo[r] = exps.lo, constants.counts[r] = count;
     }
     set_last_constants_of<R>(form, constants, rows);
 }

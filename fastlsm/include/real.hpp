@@ -1,8 +1,11 @@
 /* The two types that fastlsm computes in, as one struct of facts for each.
  *
- * exp(x) = 2^k (1 + r + r^2 q(r)), with k = round(x / ln 2) and r = x - k ln 2; exp.hpp says more. q is a minimax
+ * exp(x) = 2^k (1 + r + r^2 q(r)), with k = round(x / ln 2) and r = x - k ln 2; exp.hpp says more. Q is a minimax
  * polynomial of (e^r - 1 - r) / r^2 over |r| <= 1.002 ln(2) / 2, its highest power first. It leaves an error of 2^-28.3
  * of e^r in float and of 2^-57.9 in double.
+ *
+ * Where k is a multiple of 1 / ROOTS, r is as much smaller. Then ROOT_Q leaves 2^-32.2 and 2^-57.6. ROOT is 2^(i /
+ * ROOTS), rounded; times 1 + ROOT_REST, it is exact.
  */
 #ifndef FASTLSM_REAL_HPP
 #define FASTLSM_REAL_HPP
@@ -34,6 +37,7 @@ template <class R> struct Real;
 
 template <> struct Real<float> {
     using Bits = uint32_t;
+    using Signed = int32_t;
     static constexpr int MANTISSA = 23, BIAS = 127;
     /* A number to which an integer can be added so that it stands in the sum's last bits. */
     static constexpr float MAGIC = 0x1.8p+23f;
@@ -44,6 +48,21 @@ template <> struct Real<float> {
     static constexpr int Q_TERMS = 5;
     static constexpr float Q[Q_TERMS] = { 0x1.6a2276p-10f, 0x1.123b04p-7f, 0x1.5558f8p-5f, 0x1.55549p-3f,
                                           0x1.fffffcp-2f };
+    static constexpr int LOG2_ROOTS = 3, ROOTS = 1 << LOG2_ROOTS, ROOT_Q_TERMS = 3;
+    static constexpr float ROOT_Q[ROOT_Q_TERMS] = { 0x1.554836p-5f, 0x1.555c7cp-3f, 0x1p-1f };
+    static constexpr float ROOT[ROOTS] = {
+        1, 0x1.172b84p0f, 0x1.306fep0f, 0x1.4bfdaep0f, 0x1.6a09e6p0f, 0x1.8ace54p0f, 0x1.ae89fap0f, 0x1.d5818ep0f
+    };
+    static constexpr float ROOT_REST[ROOTS] = { 0,
+                                                -0x1.9c0c22p-27f,
+                                                0x1.125002p-25f,
+                                                -0x1.0a355p-25f,
+                                                0x1.26055cp-26f,
+                                                0x1.67a1cap-28f,
+                                                -0x1.f9c304p-27f,
+                                                -0x1.a5217cp-28f };
+    /* An exp below 2 loses at most 2^-24: with this unit, MOST_COUNTED of them have room in Signed. */
+    static constexpr float LOST_UNIT = 0x1p-42f;
     /* The dst form's loop computes exp between these two; mend_dst computes it above. */
     static constexpr float DST_LOW = -127 * (float)LN_2, DST_HIGH = 40;
     /* The largest x with a finite exp(x), and, nearly, the smallest with a normal one. */
@@ -56,6 +75,7 @@ template <> struct Real<float> {
 
 template <> struct Real<double> {
     using Bits = uint64_t;
+    using Signed = int64_t;
     static constexpr int MANTISSA = 52, BIAS = 1023;
     static constexpr double MAGIC = 0x1.8p+52;
     static constexpr double LN_2_HIGH = 0x1.62e42feep-1, LN_2_LOW = 0x1.a39ef35793c76p-33;
@@ -65,6 +85,15 @@ template <> struct Real<double> {
                                            0x1.a019994461daep-16, 0x1.a01a0128fe083p-13, 0x1.6c16c1846fc5ap-10,
                                            0x1.111111112817p-7,   0x1.5555555550754p-5,  0x1.55555555554f8p-3,
                                            0x1.000000000000ap-1 };
+    static constexpr int LOG2_ROOTS = 2, ROOTS = 1 << LOG2_ROOTS, ROOT_Q_TERMS = 7;
+    static constexpr double ROOT_Q[ROOT_Q_TERMS] = { 0x1.a0009e6381dcfp-16, 0x1.a030dae34b9cdp-13,
+                                                     0x1.6c16c38582194p-10, 0x1.111110a0c85bep-7,
+                                                     0x1.55555555418c3p-5,  0x1.5555555557ed4p-3,
+                                                     0x1.0000000000006p-1 };
+    static constexpr double ROOT[ROOTS] = { 1, 0x1.306fe0a31b715p0, 0x1.6a09e667f3bcdp0, 0x1.ae89f995ad3adp0 };
+    static constexpr double ROOT_REST[ROOTS] = { 0, 0x1.34d754db0abb6p-55, -0x1.3b3efbf5e2228p-54,
+                                                 0x1.c1a7792cb3387p-55 };
+    static constexpr double LOST_UNIT = 0x1p-75;
     static constexpr double DST_LOW = -1023 * LN_2, DST_HIGH = 300;
     static constexpr double EXP_HIGH = 0x1.62e42fefa39efp+9, EXP_LOW = -0x1.6232bdd7abcd2p+9;
     static constexpr double FAR_LOGITS = 2048;

@@ -4,11 +4,13 @@
  *
  * Accuracy. For |m| >= FAR_LOGITS, and in rows of one element, src - m is formed: there it is exact for every element
  * that matters (Sterbenz's lemma). Otherwise exp(src - K ln 2), K = floor(m / ln 2), is computed by changing the
- * exponent, which rounds nothing. log_softmax sums the terms of the maximum apart: others + ties * exp(m - K ln 2). The
- * second term is known more exactly than the arithmetic's type holds, so that log1p sees `others` however small it is.
- * The src form takes the maximum's exp out of the sum afterwards and puts a better one in, for where one class has all
- * the mass, this exp is the whole sum. Only where the sum has lost too much of the others beside it, these are summed
- * once more.
+ * exponent, which rounds nothing. In the src form K is a fraction, such that the largest exp is nearly 2: just below a
+ * power of two, a rounding error is the smallest part of a number. log_softmax sums the terms of the maximum apart:
+ * others + ties * exp(m - K ln 2). The second term is known more exactly than the arithmetic's type holds, so that
+ * log1p sees `others` however small it is. The src form takes the maximum's exp out of the sum afterwards and puts a
+ * better one in, for where one class has all the mass, this exp is the whole sum. What the others have lost when they
+ * were rounded is added, for it is as much in each class that shares a logit. Only where the sum has lost too much of
+ * the others beside the largest, these are summed once more.
  */
 #ifndef FASTLSM_ROW_CONSTANTS_HPP
 #define FASTLSM_ROW_CONSTANTS_HPP
@@ -20,19 +22,19 @@
 
 namespace {
 
-constexpr double MAGIC_OF_DOUBLE = Real<double>::MAGIC + Real<double>::BIAS;
-
 /* One row's constants, on their way to or from `Constants`. */
 template <class R> struct Row {
-    double max, shift, magic, lowest, boost;
+    double max, shift, K, boost;
     Sum diff_dst;
+    double unit; /* of K, which MAGIC counts */
+
+    ALWAYS_INLINE Row(Form form) : unit(form == Form::BACKWARD_SRC ? 1.0 / Real<R>::ROOTS : 1) {}
 
     ALWAYS_INLINE void read(const Constants &constants, ptrdiff_t row)
     {
         max = constants.of<R>(MAXIMUM)[row];
         shift = constants.of<R>(SHIFT)[row];
-        magic = constants.of<R>(MAGIC)[row];
-        lowest = constants.of<R>(LOWEST)[row];
+        K = Real<R>::BIAS - ((double)constants.of<R>(MAGIC)[row] - Real<R>::MAGIC) * unit;
         boost = constants.boost[row];
         diff_dst = { constants.diff_dst_hi[row], constants.diff_dst_lo[row] };
     }
@@ -40,21 +42,22 @@ template <class R> struct Row {
     ALWAYS_INLINE void write(const Constants &constants, ptrdiff_t row) const
     {
         constants.of<R>(SHIFT)[row] = (R)shift;
-        constants.of<R>(MAGIC)[row] = (R)magic;
-        constants.of<R>(LOWEST)[row] = (R)lowest;
+        constants.of<R>(MAGIC)[row] = (R)(Real<R>::MAGIC + (Real<R>::BIAS - K) * (1 / unit));
+        constants.of<R>(LOWEST)[row] = (R)((K - Real<R>::BIAS) * LN_2);
+        constants.of<R>(LOST_MAGIC)[row] = (R)(Real<R>::MAGIC * Real<R>::LOST_UNIT * boost);
         constants.boost[row] = boost;
         constants.diff_dst_hi[row] = diff_dst.hi;
         constants.diff_dst_lo[row] = diff_dst.lo;
     }
 
     /* exp of the maximum, nearly as a sum of the result and *tail. */
-    ALWAYS_INLINE double exp_at_max(double *tail) const { return exp_with_tail(max - shift, magic, tail); }
+    ALWAYS_INLINE double exp_at_max(double *tail) const { return exp_with_tail(max - shift, K, tail); }
 
     /* exp of the maximum to float's exactness, or, with sign -1, its inverse. */
     ALWAYS_INLINE double exp_at_max_for_float(double sign) const
     {
-        double K = Real<float>::MAGIC + Real<float>::BIAS - magic;
-        return exp_for_float(sign * (max - shift), MAGIC_OF_DOUBLE - sign * K);
+        double whole = unit < 1 ? 0 : K, x = fmadd(whole - K, LN_2, max - shift);
+        return exp_for_float(sign * x, MAGIC_OF_DOUBLE - sign * whole);
     }
 };
 
@@ -85,19 +88,17 @@ ALWAYS_INLINE Boost boost_for(double, double size)
 }
 
 /* How to take exp of src in a row of n elements, whose maximum and sum of diff_dst are known. */
-template <class R> ALWAYS_INLINE Row<R> begin_row(double max, Sum diff_dst, ptrdiff_t n)
+template <class R> ALWAYS_INLINE Row<R> begin_row(Form form, double max, Sum diff_dst, ptrdiff_t n)
 {
-    Row<R> row;
+    Row<R> row(form);
     Boost of = boost_for(R(), fabs(diff_dst.hi));
     bool is_near = (fabs(max) < Real<R>::FAR_LOGITS) & (n > 1);
-    double K = is_near ? floor(max * (1 / LN_2)) : 0;
+    double K = is_near ? floor(max * (1 / LN_2 / row.unit)) * row.unit : 0;
     row.max = max;
     row.shift = is_near ? 0 : max;
     row.boost = of.boost;
     row.diff_dst = { diff_dst.hi * of.unboost, diff_dst.lo * of.unboost };
-    K -= of.log2;
-    row.magic = (double)(Real<R>::MAGIC + Real<R>::BIAS) - K;
-    row.lowest = (K - Real<R>::BIAS) * LN_2;
+    row.K = K - (is_near ? 1 - row.unit : 0) - of.log2;
     return row;
 }
 
@@ -123,6 +124,9 @@ ALWAYS_INLINE double cut(double, Sum x)
 /* What the largest class leaves the others, if it needs constants of its own. */
 constexpr double LARGEST_REST = 0.9375;
 
+/* In a row's count: the largest exp leaves the others so little that it must not be in their sum. */
+constexpr double LITTLE_REST = INFINITY;
+
 /* What the src form needs of a row: F = S / sum(exp), and, if the largest class has more than a sixteenth of the mass,
  * its exp as the loop has it, and its softmax times S. */
 struct SrcConstants {
@@ -131,25 +135,33 @@ struct SrcConstants {
     Sum product; /* high - low */
 };
 
-/* The sum of exp is known with the maximum, or without: then there are ties. The loop's exp may be wrong by 0.61 units.
- * Where one class has much of the mass, the sum would be wrong by as much. So the maximum's exp is replaced by a better
- * one. */
-ALWAYS_INLINE SrcConstants src_constants(const Row<float> &row, double in_loop, Sum exps, double ties)
+/* The sum of exp is known with the exp of one largest class, or without: then LITTLE_REST stands for `lost`.
+ *
+ * The loop's exp may be wrong by 0.55 units. Where one class has much of the mass, the sum would be wrong by as much.
+ * So there the maximum's exp is replaced by a better one. Its product with S is that of the better one if the class has
+ * more than half of the mass. Else a class whose logit is nearly the maximum may have the same exp in the loop. It gets
+ * the same product, which is therefore that of the loop's exp. */
+ALWAYS_INLINE SrcConstants src_constants(const Row<float> &row, double in_loop, Sum exps, double lost)
 {
-    double others = exps.hi - (ties > 0 ? 0 : in_loop), inverse = 1 / (others + row.exp_at_max_for_float(1));
-    double rest = others * inverse, S = row.diff_dst.hi * row.boost, product = S - S * rest, most = FLT_MAX;
+    bool is_without = lost == LITTLE_REST;
+    double others = (exps.hi - (is_without ? 0 : in_loop)) + (exps.lo + (is_without ? 0 : lost));
+    double at_max = row.exp_at_max_for_float(1), inverse = 1 / (others + at_max), rest = others * inverse;
+    rest += rest < 0.5 ? 0 : (at_max - in_loop) * inverse;
+    double S = row.diff_dst.hi * row.boost, product = S - S * rest, most = FLT_MAX;
     bool is_finite = fabs(S) < INFINITY;
     double high = (float)(product > most ? most : product < -most ? -most : product);
     return { { row.diff_dst.hi * inverse * row.boost, 0 },
              rest < LARGEST_REST ? in_loop : NO_EXP,
              { is_finite ? high : S, is_finite ? (high - S) + S * rest : 0 } };
 }
-ALWAYS_INLINE SrcConstants src_constants(const Row<double> &row, double in_loop, Sum exps, double ties)
+ALWAYS_INLINE SrcConstants src_constants(const Row<double> &row, double in_loop, Sum exps, double lost)
 {
+    bool is_without = lost == LITTLE_REST;
     double tail, at_max = row.exp_at_max(&tail);
     double unboost = row.boost > 1 ? 0x1p-128 : row.boost < 1 ? 0x1p128 : 1;
-    Sum S = row.diff_dst, others = add(exps, { ties > 0 ? 0 : -in_loop, 0 }), all = add({ at_max, tail }, others);
-    Sum factor = quotient(S, all), rest = quotient(others, all);
+    Sum S = row.diff_dst, others = add(exps, { is_without ? 0 : -in_loop, is_without ? 0 : lost });
+    Sum all = add({ at_max, tail }, others), factor = quotient(S, all), rest = quotient(others, all);
+    rest.lo += rest.hi < 0.5 ? 0 : ((at_max - in_loop) + tail) / all.hi;
     double p = S.hi * rest.hi, p_low = product_error(S.hi, rest.hi, p) + (S.hi * rest.lo + S.lo * rest.hi);
     Sum product = add(S, { -p, -p_low });
     bool is_finite = fabs(S.hi) < INFINITY;
@@ -171,6 +183,18 @@ ALWAYS_INLINE double log_of_sum(const Row<double> &row, Sum others, double ties)
     return log1p_with_tail(ratio.hi, ratio.lo);
 }
 
+/* The largest exp of each of a vector of rows, as the loops will have it. */
+template <class R> ALWAYS_INLINE void set_largest(const Constants &constants, ptrdiff_t r)
+{
+    auto of = [&](int constant) { return load_vector(constants.of<R>(constant) + r); };
+    Vector<R> exp, x = of(MAXIMUM), shift = of(SHIFT), magic = of(MAGIC), lowest = of(LOWEST);
+    Vector<R> lost_magic = of(LOST_MAGIC);
+    BitsVector<R> lost;
+    exp_vectors<1, true, R>(&exp, &x, &shift, &magic, &lowest, &lost_magic, &lost);
+    store_vector(constants.of<R>(LARGEST) + r, exp);
+    store_vector(constants.of<R>(LARGEST_LOST) + r, (Vector<R>)lost - lost_magic);
+}
+
 template <class R> NOINLINE void set_first_constants_of(Form form, Constants constants, ptrdiff_t count, ptrdiff_t n)
 {
     if (traits_of(form).has_limits) {
@@ -186,27 +210,22 @@ template <class R> NOINLINE void set_first_constants_of(Form form, Constants con
     ROWS_ARE_INDEPENDENT
     for (ptrdiff_t r = 0; r < count; r++) {
         Sum diff_dst = { constants.diff_dst_hi[r], constants.diff_dst_lo[r] };
-        begin_row<R>(constants.of<R>(MAXIMUM)[r], diff_dst, n).write(constants, r);
+        begin_row<R>(form, constants.of<R>(MAXIMUM)[r], diff_dst, n).write(constants, r);
     }
     if (form != Form::BACKWARD_SRC)
         return;
-    const R *max = constants.of<R>(MAXIMUM), *shift = constants.of<R>(SHIFT);
-    const R *magic = constants.of<R>(MAGIC), *lowest = constants.of<R>(LOWEST);
-    R *largest = constants.of<R>(LARGEST);
-    ROWS_ARE_INDEPENDENT
-    for (ptrdiff_t r = 0; r < count; r++)
-        largest[r] = exp_one<R>(max[r], shift[r], magic[r], lowest[r]);
+    for (ptrdiff_t r = 0; r < count; r += WIDTH<Vector<R>>) /* there is room for whole vectors */
+        set_largest<R>(constants, r);
 }
 
 template <class R> NOINLINE void set_last_constants_of(Form form, Constants constants, ptrdiff_t count)
 {
-    Row<R> row;
-
-    if (traits_of(form).apart) {
+    Row<R> row(form);
+    if (traits_of(form).counted == Counted::TIES) {
         ROWS_ARE_INDEPENDENT
         for (ptrdiff_t r = 0; r < count; r++) {
             row.read(constants, r);
-            double L = log_of_sum(row, { constants.exps_hi[r], constants.exps_lo[r] }, constants.ties[r]);
+            double L = log_of_sum(row, { constants.exps_hi[r], constants.exps_lo[r] }, constants.counts[r]);
             constants.of<R>(FACTOR)[r] = (R)L;
         }
         return;
@@ -215,7 +234,7 @@ template <class R> NOINLINE void set_last_constants_of(Form form, Constants cons
     for (ptrdiff_t r = 0; r < count; r++) {
         row.read(constants, r);
         SrcConstants src = src_constants(row, constants.of<R>(LARGEST)[r],
-                                         { constants.exps_hi[r], constants.exps_lo[r] }, constants.ties[r]);
+                                         { constants.exps_hi[r], constants.exps_lo[r] }, constants.counts[r]);
         double high = cut(R(), src.factor), low = (src.factor.hi - high) + src.factor.lo;
         constants.of<R>(FACTOR)[r] = (R)high;
         constants.of<R>(FACTOR_LOW)[r] = (R)(fabs(high) < INFINITY ? low : 0);
@@ -239,7 +258,7 @@ template <class R> void begin_maxima_of(const Constants &constants, ptrdiff_t ro
     for (ptrdiff_t r = 0; r < rows; r++)
         max[r] = -INFINITY;
     for (ptrdiff_t r = 0; r < rows; r++)
-        constants.ties[r] = 0;
+        constants.counts[r] = 0;
 }
 
 /* Before anything is known of the elements of some rows. */
@@ -258,42 +277,35 @@ inline double maximum_of(bool in_double, const Constants &constants, ptrdiff_t r
 inline double least_rest(float, double exps) { return exps * 0x1p-26; }
 inline double least_rest(double, double exps) { return exps * exps * 0x1p-48; }
 
-template <class R> bool mark_little_rests_of(const Constants &constants, ptrdiff_t rows, ptrdiff_t n)
-{
-    constexpr ptrdiff_t width = WIDTH<f64_vector>;
-    ptrdiff_t part = part_length(n), r = 0;
-    double least = least_rest(R(), (double)blocks(n < part ? n : part, LANES));
-    const R *largest = constants.of<R>(LARGEST);
-    const double *hi = constants.exps_hi, *lo = constants.exps_lo;
-    i64_vector found = {};
-    for (; r + width <= rows; r += width) {
-        f64_vector x = Item<R>::load_as_f64(largest + r);
-        i64_vector is_little = (i64_vector)((load_vector(hi + r) - x) + load_vector(lo + r) < splat(least) * x);
-        store_vector(constants.ties + r, (i64_vector)splat(1.0) & is_little);
-        found |= is_little;
-    }
-    bool any = Isa::any((u64_vector)found);
-    for (; r < rows; r++) {
-        constants.ties[r] = (hi[r] - largest[r]) + lo[r] < least * largest[r] ? 1 : 0;
-        any |= constants.ties[r] > 0;
-    }
-    return any;
-}
-
-/* Marks, by ties, the rows of n elements in which the largest exp leaves the others so little that it must not be in
- * their sum. Returns whether there are any. */
-inline bool mark_little_rests(bool in_double, const Constants &constants, ptrdiff_t rows, ptrdiff_t n)
-{
-    return (in_double ? mark_little_rests_of<double> : mark_little_rests_of<float>)(constants, rows, n);
-}
-
-/* Whether it has marked any. */
 inline bool has_marks(const Constants &constants, ptrdiff_t rows)
 {
+    int found = 0;
     for (ptrdiff_t r = 0; r < rows; r++)
-        if (constants.ties[r] > 0)
-            return true;
-    return false;
+        found |= constants.counts[r] == LITTLE_REST;
+    return found;
+}
+
+template <class R> bool mark_little_rests_of(Counted counted, const Constants &constants, ptrdiff_t rows, ptrdiff_t n)
+{
+    ptrdiff_t part = part_length(n);
+    double least = least_rest(R(), (double)blocks(n < part ? n : part, LANES));
+    constexpr double unit = Real<R>::LOST_UNIT;
+    const bool counts_lost = counted == Counted::LOST;
+    const R *largest = constants.of<R>(LARGEST), *lost_of_largest = constants.of<R>(LARGEST_LOST);
+    ROWS_ARE_INDEPENDENT
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double lost = constants.counts[r] * constants.boost[r] * unit - lost_of_largest[r];
+        bool is_little = (constants.exps_hi[r] - largest[r]) + constants.exps_lo[r] < least * largest[r];
+        constants.counts[r] = is_little ? LITTLE_REST : counts_lost ? lost : 0;
+    }
+    return has_marks(constants, rows);
+}
+
+/* For the src form. In place of its count, a row of n elements gets what the exps beside the largest have lost, or
+ * LITTLE_REST. Returns whether any row gets that. */
+inline bool mark_little_rests(bool in_double, Counted counted, const Constants &constants, ptrdiff_t rows, ptrdiff_t n)
+{
+    return (in_double ? mark_little_rests_of<double> : mark_little_rests_of<float>)(counted, constants, rows, n);
 }
 
 template <class R> void expect_hidden_of(const Constants &constants, ptrdiff_t rows)
@@ -301,7 +313,7 @@ template <class R> void expect_hidden_of(const Constants &constants, ptrdiff_t r
     R *largest = constants.of<R>(LARGEST);
     ROWS_ARE_INDEPENDENT
     for (ptrdiff_t r = 0; r < rows; r++)
-        largest[r] = constants.ties[r] > 0 ? (R)-0.0 : largest[r];
+        largest[r] = constants.counts[r] == LITTLE_REST ? (R)-0.0 : largest[r];
 }
 
 /* Lets the last step find the class of LARGEST by this -0. */

@@ -154,36 +154,29 @@ struct Next {
     LaneSums *carry;                   /* of one row in chunks: its lanes, instead of its sum */
 };
 
-/* e becomes 0 where x is the maximum, and each such place adds -1 to `minus_ties`. */
-template <class R> ALWAYS_INLINE Vector<R> set_apart(Vector<R> e, Vector<R> x, Vector<R> max, BitsVector<R> *minus_ties)
-{
-    BitsVector<R> at_max = (BitsVector<R>)(x == max);
-    *minus_ties += at_max;
-    return (Vector<R>)((BitsVector<R>)e & ~at_max);
-}
-
 /* exp of `count` vectors, to e, in the order in which `Item<T>::load` gives the vectors. */
-template <int count, bool apart, class T, class C, class X>
-ALWAYS_INLINE void exp_to(Arithmetic<T> *e, C constants, X from, BitsVector<Arithmetic<T>> *minus_ties)
+template <int count, Counted counted, class T, class C, class X>
+ALWAYS_INLINE void exp_to(Arithmetic<T> *e, C constants, X from, BitsVector<Arithmetic<T>> *counts)
 {
     using R = Arithmetic<T>;
     Vector<R> y[count];
-    exp_step<count, apart, R>(y, constants, from);
-    if constexpr (apart)
-        for_each_vector<count>(
-            from, [&](int k, Vector<R> x) { y[k] = set_apart<R>(y[k], x, constants(MAXIMUM, k), minus_ties); });
+    BitsVector<R> of[count];
+    exp_step<count, counted, R>(y, of, constants, from);
+    if constexpr (counted != Counted::NOTHING)
+        for (int k = 0; k < count; k++)
+            *counts += of[k];
     Item<R>::template store<count>(e, y);
 }
 
-/* exp of a row, to e, which has room for whole rounds, and to its lanes; returns the ties. */
-template <class T, bool apart>
-ALWAYS_INLINE ptrdiff_t exp_row(Arithmetic<T> *e, const T *x, ptrdiff_t n,
-                                ConstantReader<Arithmetic<T>, Way::ALONG> constants, bool ahead, Lanes<T> *lanes,
-                                const T *next, Arithmetic<T> *next_max)
+/* exp of a row, to e, which has room for whole rounds, and to its lanes; returns what is counted. */
+template <class T, Counted counted>
+ALWAYS_INLINE double exp_row(Arithmetic<T> *e, const T *x, ptrdiff_t n,
+                             ConstantReader<Arithmetic<T>, Way::ALONG> constants, bool ahead, Lanes<T> *lanes,
+                             const T *next, Arithmetic<T> *next_max)
 {
     using R = Arithmetic<T>;
     using V = Vector<R>;
-    BitsVector<R> minus_ties = {};
+    BitsVector<R> counts = {};
     V top = splat(next ? *next_max : 0);
     ptrdiff_t i = 0, added = 0;
     for (; i + STEP<R> <= n; i += STEP<R>) {
@@ -195,7 +188,7 @@ ALWAYS_INLINE ptrdiff_t exp_row(Arithmetic<T> *e, const T *x, ptrdiff_t n,
             for (int k = 0; k < TOGETHER<R>; k++)
                 top = Isa::maximum(v[k], top);
         }
-        exp_to<TOGETHER<R>, apart, T>(e + i, constants, Whole<T>{ x + i }, &minus_ties);
+        exp_to<TOGETHER<R>, counted, T>(e + i, constants, Whole<T>{ x + i }, &counts);
         for (; added < i; added += STEP<R>) /* what the step before has stored */
             lanes->template add_exps<TOGETHER<R>>(e + added);
     }
@@ -203,24 +196,23 @@ ALWAYS_INLINE ptrdiff_t exp_row(Arithmetic<T> *e, const T *x, ptrdiff_t n,
         *next_max = max_row(next + i, n - i, Isa::max_across(top), false);
     for (; i < n; i += ROUND_ELEMENTS<T>) {
         if (n - i >= ROUND_ELEMENTS<T>)
-            exp_to<ROUND<T>, apart, T>(e + i, constants, Whole<T>{ x + i }, &minus_ties);
+            exp_to<ROUND<T>, counted, T>(e + i, constants, Whole<T>{ x + i }, &counts);
         else
 #pragma GCC unroll 16
             for (int k = 0; k < ROUND<T>; k += Item<T>::UNIT) { /* exp(-inf) is 0, and adding 0 changes no bit */
                 ptrdiff_t start = i + k * WIDTH<V>, elements = at_most(n - start, UNIT_ELEMENTS<T>);
-                exp_to<Item<T>::UNIT, apart, T>(e + start, constants, First<T>{ x + start, elements, -INFINITY },
-                                                &minus_ties);
+                exp_to<Item<T>::UNIT, counted, T>(e + start, constants, First<T>{ x + start, elements, -INFINITY },
+                                                  &counts);
             }
     }
     for (; added + STEP<R> <= i; added += STEP<R>)
         lanes->template add_exps<TOGETHER<R>>(e + added);
     for (; added < i; added += ROUND_ELEMENTS<T>)
         lanes->template add_exps<ROUND<T>>(e + added);
-    typename Real<R>::Bits ties = -Isa::sum_across(minus_ties);
-    return apart ? (ptrdiff_t)ties : 0;
+    return counted == Counted::NOTHING ? 0 : count_of<counted>(Isa::sum_across(counts), i, constants.one(LOST_MAGIC));
 }
 
-template <class T, bool apart>
+template <class T, Counted counted>
 NOINLINE void exp_rows_of(Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead, const Constants &constants,
                           LaneSums *carry, const Next &next)
 {
@@ -230,23 +222,25 @@ NOINLINE void exp_rows_of(Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ah
         R next_max = r < next.rows ? (R)next.max[r] : 0;
         if (carry)
             lanes.read(carry);
-        ptrdiff_t ties = exp_row<T, apart>(e.row<R>(r), x.row<const T>(r), n, { constants.of<R>(0) + r }, ahead, &lanes,
-                                           r < next.rows ? next.strip.row<const T>(r) : nullptr, &next_max);
+        constants.counts[r] +=
+            exp_row<T, counted>(e.row<R>(r), x.row<const T>(r), n, { constants.of<R>(0) + r }, ahead, &lanes,
+                                r < next.rows ? next.strip.row<const T>(r) : nullptr, &next_max);
         end_lanes(&lanes, constants.exps_hi, constants.exps_lo, r, carry);
-        constants.ties[r] += ties;
         if (r < next.rows)
             next.max[r] = next_max;
     }
 }
 
-/* exp of each row, to e, and its sum; if `apart`, of what is below the maximum, whose elements are counted. Meanwhile
- * the maximum of the next rows, and of what next.max has already. */
-inline void exp_rows(Format format, bool apart, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead,
+/* exp of each row, to e, its sum, and what is to be counted, of at most MOST_COUNTED elements. Meanwhile the maximum of
+ * the next rows, and of what next.max has already. */
+inline void exp_rows(Format format, Counted counted, Strip e, Strip x, ptrdiff_t rows, ptrdiff_t n, bool ahead,
                      const Constants &constants, LaneSums *carry, const Next &next)
 {
     with_item_of_rows(format, [&](auto of) {
-        using T = typename decltype(of)::type;
-        (apart ? exp_rows_of<T, true> : exp_rows_of<T, false>)(e, x, rows, n, ahead, constants, carry, next);
+        with_counted<decltype(of)>(counted, [&](auto what) {
+            exp_rows_of<typename decltype(of)::type, decltype(what)::value>(e, x, rows, n, ahead, constants, carry,
+                                                                            next);
+        });
     });
 }
 
@@ -377,7 +371,7 @@ NOINLINE void sum_others_of(Strip e, ptrdiff_t rows, ptrdiff_t n, const Constant
     using R = Arithmetic<T>;
     ptrdiff_t whole = round_up(n, ROUND_ELEMENTS<T>);
     for (ptrdiff_t r = 0; r < rows; r++) {
-        if (constants.ties[r] == 0)
+        if (constants.counts[r] != LITTLE_REST)
             continue;
         Lanes<T> lanes;
         if (carry)

@@ -32,7 +32,9 @@ enum Constant {
     LARGEST,      /* src form: the exp of the largest class, if it has a sixteenth of the mass, or NO_EXP */
     LARGEST_HIGH, /* that class's softmax times S is LARGEST_HIGH - LARGEST_LOW */
     LARGEST_LOW,
-    CONSTANTS
+    CONSTANTS,
+    LOST_MAGIC = FACTOR_REST,  /* src form, until the sum of exp is known: `lost_magic` of exp.hpp */
+    LARGEST_LOST = LARGEST_LOW /* until then: what LARGEST has lost in rounding */
 };
 
 /* Stands for LARGEST where no class has a sixteenth of the mass: no exp is this. */
@@ -45,7 +47,7 @@ struct Constants {
     double *diff_dst_hi, *diff_dst_lo; /* the sum of diff_dst, divided by `boost` */
     double *boost;                     /* a power of two, by which exp is multiplied */
     double *exps_hi, *exps_lo;         /* the sum of exp */
-    double *ties;                      /* how many elements are at the maximum, if the sum of exp is without these */
+    double *counts; /* what is counted beside exp, as `Counted` says; then marks: mark_little_rests */
 
     template <class R> R *of(int constant) const { return (R *)(values + constant * pitch); }
 };
@@ -69,7 +71,7 @@ inline Constants from_column(bool in_double, const Constants &of, ptrdiff_t c)
              of.boost + c,
              of.exps_hi + c,
              of.exps_lo + c,
-             of.ties + c };
+             of.counts + c };
 }
 
 /* How the vectors that go through a step together lie. */
@@ -140,18 +142,50 @@ template <int count, class Reader, class F> ALWAYS_INLINE void for_each_vector(R
     }
 }
 
-/* exp(x - SHIFT) * 2^-K. */
-template <int count, bool rough, class R, class C, class X>
-ALWAYS_INLINE void exp_step(Vector<R> *y, C constants, X from)
+/* What is counted while exp is taken. */
+enum class Counted {
+    NOTHING,
+    TIES, /* log_softmax: the elements at the maximum. They become 0, and exp need not be exact */
+    LOST  /* what exp has lost in rounding, in LOST_UNIT */
+};
+
+/* e becomes 0 where x is the maximum, and each such place is -1 in `minus_ties`. */
+template <class R> ALWAYS_INLINE Vector<R> set_apart(Vector<R> e, Vector<R> x, Vector<R> max, BitsVector<R> *minus_ties)
 {
-    Vector<R> x[count], shift[count], magic[count], lowest[count];
+    *minus_ties = (BitsVector<R>)(x == max);
+    return (Vector<R>)((BitsVector<R>)e & ~*minus_ties);
+}
+
+/* exp(x - SHIFT) * 2^-K, and what is counted of each element. */
+template <int count, Counted counted, class R, class C, class X>
+ALWAYS_INLINE void exp_step(Vector<R> *y, BitsVector<R> *counts, C constants, X from)
+{
+    Vector<R> x[count], shift[count], magic[count], lowest[count], lost_magic[count];
     for_each_vector<count>(from, [&](int k, Vector<R> v) { x[k] = v; });
     for (int k = 0; k < count; k++) {
         shift[k] = constants(SHIFT, k);
         magic[k] = constants(MAGIC, k);
         lowest[k] = constants(LOWEST, k);
+        if constexpr (counted == Counted::LOST)
+            lost_magic[k] = constants(LOST_MAGIC, k);
     }
-    exp_vectors<count, rough, R>(y, x, shift, magic, lowest);
+    if constexpr (counted == Counted::TIES) {
+        rough_exp_vectors<count, R>(y, x, shift, magic, lowest);
+        for_each_vector<count>(
+            from, [&](int k, Vector<R> v) { y[k] = set_apart<R>(y[k], v, constants(MAXIMUM, k), counts + k); });
+    } else {
+        exp_vectors<count, counted == Counted::LOST, R>(y, x, shift, magic, lowest, lost_magic, counts);
+    }
+}
+
+/* The count of one place, from the sum of what exp_step has given for its `elements` elements. */
+template <Counted counted, class R>
+ALWAYS_INLINE double count_of(typename Real<R>::Bits sum, ptrdiff_t elements, R lost_magic)
+{
+    using Bits = typename Real<R>::Bits;
+    if (counted == Counted::TIES)
+        return (double)(Bits)-sum;
+    return (double)(typename Real<R>::Signed)(sum - (Bits)elements * bits_of(lost_magic));
 }
 
 /* A reader of exp where memory has src: exp is taken on the way. */
@@ -165,7 +199,7 @@ template <class C, class X> constexpr bool IS_EXP_OF<ExpOf<C, X>> = true;
 template <int count, class R, class Reader> ALWAYS_INLINE void load_exp(Vector<R> *e, Reader exp)
 {
     if constexpr (IS_EXP_OF<Reader>)
-        exp_step<count, false, R>(e, exp.constants, exp.src);
+        exp_step<count, Counted::NOTHING, R>(e, nullptr, exp.constants, exp.src);
     else
         for_each_vector<count>(exp, [&](int k, Vector<R> v) { e[k] = v; });
 }
@@ -294,7 +328,7 @@ template <class R> struct DstStep {
             note((IntegersVector<R>)x[v]);
         for (int v = 0; v < count; v++)
             magic[v] = splat((R)(Real<R>::MAGIC + Real<R>::BIAS));
-        reduce_argument<count, R>(x, t, k, magic, HAS_FMA ? Real<R>::LN_2_ROUNDED : Real<R>::LN_2_HIGH);
+        reduce_argument<count>(x, t, k, magic, HAS_FMA ? Real<R>::LN_2_ROUNDED : Real<R>::LN_2_HIGH);
         for (int v = 0; v < count; v++)
             low[v] = Isa::fmadd(k[v], constants(FACTOR_REST, v), constants(FACTOR_LOW, v));
         for (int v = 0; v < count; v++)
@@ -302,12 +336,7 @@ template <class R> struct DstStep {
         if constexpr (!HAS_FMA)
             for (int v = 0; v < count; v++)
                 x[v] += k[v] * splat(-Real<R>::LN_2_LOW);
-        for (int v = 0; v < count; v++)
-            q[v] = splat(Real<R>::Q[0]);
-#pragma GCC unroll 16
-        for (int i = 1; i < Real<R>::Q_TERMS; i++)
-            for (int v = 0; v < count; v++)
-                q[v] = Isa::fmadd(q[v], x[v], splat(Real<R>::Q[i]));
+        polynomial<count>(q, x, Real<R>::Q);
         for (int v = 0; v < count; v++)
             q[v] =
                 Isa::fmadd(x[v] * q[v], LOW_IS_SMALL<R> ? constants(FACTOR, v) : constants(FACTOR, v) + low[v], low[v]);

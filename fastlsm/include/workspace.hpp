@@ -20,9 +20,9 @@ struct KeptRow {
 /* The constants of rows or columns side by side, and what they come from. */
 template <ptrdiff_t pitch, ptrdiff_t room> struct ConstantsRoom {
     char values[CONSTANTS * pitch] __attribute__((aligned(CACHE_LINE)));
-    double diff_dst_hi[room], diff_dst_lo[room], boost[room], exps_hi[room], exps_lo[room], ties[room];
+    double diff_dst_hi[room], diff_dst_lo[room], boost[room], exps_hi[room], exps_lo[room], counts[room];
 
-    Constants constants() { return { values, pitch, diff_dst_hi, diff_dst_lo, boost, exps_hi, exps_lo, ties }; }
+    Constants constants() { return { values, pitch, diff_dst_hi, diff_dst_lo, boost, exps_hi, exps_lo, counts }; }
 };
 
 using RowConstants = ConstantsRoom<ROW_PITCH, ROW_STRIDE<double>>;
@@ -35,8 +35,8 @@ static_assert(MOST_INTERLEAVED <= MOST_TOGETHER && LANES * MOST_INTERLEAVED <= W
 struct Part {
     double max;
     Sum diff_dst, exps;
-    Sum others; /* exps without that of the class of LARGEST */
-    double ties;
+    Sum others;   /* exps without that of the class of LARGEST */
+    double count; /* beside exps: see Counted */
 };
 struct Parts {
     Part parts[MOST_PARTS];

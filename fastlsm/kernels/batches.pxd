@@ -16,7 +16,7 @@ from fastlsm.kernels.loops cimport (
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan, Walk
 from fastlsm.kernels.problem cimport (
-    LANES, Form, FormTraits, Problem, locate, real_size, round_up, traits_of, writes_from_exp,
+    LANES, Counted, Form, FormTraits, Problem, counted_for, locate, real_size, round_up, traits_of, writes_from_exp,
     writes_over_operand,
 )
 from fastlsm.kernels.workspace cimport Reduced, RowConstants, Workspace
@@ -47,6 +47,7 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
     cdef FormTraits traits = traits_of(p.form)
     cdef bint extreme = False, has_little = False
     cdef bint from_exp = writes_from_exp(p.form), over_itself = writes_over_operand(p)
+    cdef Counted counted = counted_for(p.form, p.out.dtype)
     cdef Py_ssize_t n = p.n, bytes = n * p.out.itemsize, r
     cdef Strip src = strip_at(p, &p.src, first), diff_dst = strip_at(p, &p.diff_dst, first)
     cdef Strip out = strip_at(p, &p.out, first)
@@ -72,15 +73,15 @@ cdef inline void batch(const Problem* p, const Plan* plan, Py_ssize_t first, Py_
     set_first_constants(plan.in_double, p.form, constants, count, n)
     if traits.needs_exp:
         for r in range(count):
-            constants.ties[r] = 0
+            constants.counts[r] = 0
         if next_count > 0:
             next.strip = strip_at(p, &p.src, first + count)
             next.rows = next_count
             for r in range(next_count):
                 reduced.max[r] = -INFINITY
-        exp_rows(plan.format, traits.apart, e, src, count, n, plan.ahead, constants, NULL, next)
+        exp_rows(plan.format, counted, e, src, count, n, plan.ahead, constants, NULL, next)
         if p.form == Form.BACKWARD_SRC:
-            has_little = mark_little_rests(plan.in_double, constants, count, n)
+            has_little = mark_little_rests(plan.in_double, counted, constants, count, n)
         if has_little:
             sum_others(plan.format, e, count, n, constants, NULL)
         set_last_constants(plan.in_double, p.form, constants, count)

@@ -14,16 +14,16 @@ from cython.parallel cimport prange
 
 from fastlsm.kernels.convert cimport clear_unused, load_turned, store_turned
 from fastlsm.kernels.loops cimport (
-    Constants, Copy, RowsAhead, Strip, TeamTimer, begin_maxima, copy_rows, exp_columns, expect_hidden, has_extreme_sum,
-    hide_largest, load_elements, mark_little_rests, max_columns, mend_columns, openmp_time, prefetch,
-    set_first_constants, set_last_constants, store_elements, stream_copy, stream_end, sum_slab, sum_where_it_lies,
-    write_columns, write_few,
+    Constants, Copy, RowsAhead, Strip, TeamTimer, begin_maxima, copy_rows, exp_columns, expect_hidden,
+    has_extreme_sum, hide_largest, load_elements, mark_little_rests, max_columns, mend_columns, openmp_time,
+    prefetch, set_first_constants, set_last_constants, store_elements, stream_copy, stream_end, sum_slab,
+    sum_where_it_lies, write_columns, write_few,
 )
 from fastlsm.kernels.overflow cimport is_finite, mend_sum
 from fastlsm.kernels.plan cimport Plan, columns_in_one_go, is_ready, is_turned, stage_elements
 from fastlsm.kernels.problem cimport (
-    LANES, Form, Format, FormTraits, Operand, Problem, arithmetic_format, blocks, is_narrow, locate, part_length,
-    real_size, round_up, size_of, traits_of, writes_from_exp,
+    LANES, Counted, Form, FormTraits, Format, Operand, Problem, arithmetic_format, blocks, counted_for, is_narrow,
+    locate, part_length, real_size, round_up, size_of, traits_of, writes_from_exp,
 )
 from fastlsm.kernels.workspace cimport Workspace
 
@@ -253,14 +253,14 @@ cdef inline void exp_tile(const Problem* p, const Plan* plan, const Place* at, c
     cdef Py_ssize_t j = 0, c, height
     cdef Strip e
     for c in range(at.columns):
-        constants.exps_hi[c] = constants.exps_lo[c] = constants.ties[c] = 0
+        constants.exps_hi[c] = constants.exps_lo[c] = constants.counts[c] = 0
     while j < p.n and not p.stopped:
         height = slab_height(p, plan, j, at.columns)
         if not at.src.whole:
             fetch(p, plan, &p.src, at, &at.src, j, height, w)
         e = rows_of(&at.exps, j, 0)
-        exp_columns(plan.format, traits_of(p.form).apart, e, rows_of(&at.src, j, 0), height, at.columns, constants,
-                    next, j)
+        exp_columns(plan.format, counted_for(p.form, p.out.dtype), e, rows_of(&at.src, j, 0), height, at.columns,
+                    constants, next, j)
         sum_slab(arithmetic, e.data, e.pitch, p.n, j, height, at.columns, w.lanes, w.lanes + LANES * WIDEST_TILE // 2,
                  constants.exps_hi, constants.exps_lo)
         j += height
@@ -279,7 +279,7 @@ cdef inline void sum_others_of_tile(const Problem* p, const Plan* plan, const Pl
         e = rows_of(&at.exps, j, 0)
         if not at.keeps_exp:
             fetch(p, plan, &p.src, at, &at.src, j, height, w)
-            exp_columns(plan.format, False, e, rows_of(&at.src, j, 0), height, at.columns, constants, NULL, 0)
+            exp_columns(plan.format, Counted.NOTHING, e, rows_of(&at.src, j, 0), height, at.columns, constants, NULL, 0)
         hide_largest(plan.in_double, e, height, at.columns, constants)
         sum_slab(arithmetic, e.data, e.pitch, p.n, j, height, at.columns, w.lanes, w.lanes + LANES * WIDEST_TILE // 2,
                  constants.exps_hi, constants.exps_lo)
@@ -354,7 +354,7 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
         meanwhile = describe_copy(&copy, p, plan, &p.src, next, stage_of(plan, OF_SRC, 1 - half, w))
         exp_tile(p, plan, &at, meanwhile, constants, w)
         if p.form == Form.BACKWARD_SRC:
-            has_little = mark_little_rests(plan.in_double, constants, at.columns, p.n)
+            has_little = mark_little_rests(plan.in_double, counted_for(p.form, p.out.dtype), constants, at.columns, p.n)
         if has_little:
             sum_others_of_tile(p, plan, &at, constants, w)
         set_last_constants(plan.in_double, p.form, constants, at.columns)

@@ -12,8 +12,8 @@ from fastlsm.kernels.loops cimport (
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan
 from fastlsm.kernels.problem cimport (
-    LANES, Form, Format, FormTraits, Operand, Problem, arithmetic_format, real_size, round_up, traits_of,
-    writes_from_exp, writes_over_operand,
+    LANES, Counted, Form, FormTraits, Format, Operand, Problem, arithmetic_format, counted_for, real_size, round_up,
+    traits_of, writes_from_exp, writes_over_operand,
 )
 from fastlsm.kernels.workspace cimport Workspace
 
@@ -29,6 +29,7 @@ cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first
         few_batch(p, plan, first, count, w)
         return True
     cdef FormTraits traits = traits_of(p.form)
+    cdef Counted counted = counted_for(p.form, p.out.dtype)
     cdef bint has_little = False
     cdef Constants constants = w.constants.constants()
     cdef Format arithmetic = arithmetic_format(plan.in_double)
@@ -60,10 +61,10 @@ cdef inline bint flat_batch(const Problem* p, const Plan* plan, Py_ssize_t first
         begin_maxima(plan.in_double, constants, columns)
         max_columns(arithmetic, xs, n, columns, constants)
         set_first_constants(plan.in_double, p.form, constants, columns, n)
-        exp_columns(arithmetic, traits.apart, xs, xs, n, columns, constants, NULL, 0)
+        exp_columns(arithmetic, counted, xs, xs, n, columns, constants, NULL, 0)
         sum_columns(arithmetic, xs.data, pitch, n, columns, constants.exps_hi, constants.exps_lo)
         if p.form == Form.BACKWARD_SRC:
-            has_little = mark_little_rests(plan.in_double, constants, columns, n)
+            has_little = mark_little_rests(plan.in_double, counted, constants, columns, n)
         if has_little:
             hide_largest(plan.in_double, xs, n, columns, constants)
             sum_columns(arithmetic, xs.data, pitch, n, columns, constants.exps_hi, constants.exps_lo)

@@ -12,17 +12,17 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
 from fastlsm.kernels.loops cimport (
-    FACTOR, FACTOR_LOW, FACTOR_REST, LARGEST, LARGEST_LOW, LOWEST, MAXIMUM, Constants, RowsAhead, Strip, TeamTimer,
-    add_rows, begin_maxima, end_part, exp_columns, expect_hidden, from_column, gather_maxima, gather_ties,
-    has_extreme_sum, has_marks, hide_largest, mark_little_rests, max_columns, mend_columns, openmp_team,
-    openmp_time, set_first_constants, set_last_constants, spread_constants, spread_sums, spread_ties, stream_copy,
-    stream_end, wait_for_team, write_columns,
+    FACTOR, FACTOR_LOW, FACTOR_REST, LARGEST, LARGEST_LOW, LOST_MAGIC, LOWEST, Constants, RowsAhead, Strip,
+    TeamTimer, add_rows, begin_maxima, end_part, exp_columns, expect_hidden, fill_with_lowest, from_column,
+    gather_counts, gather_maxima, has_extreme_sum, has_marks, hide_largest, mark_little_rests, max_columns,
+    mend_columns, openmp_team, openmp_time, set_first_constants, set_last_constants, spread_constants, spread_marks,
+    spread_sums, stream_copy, stream_end, wait_for_team, write_columns,
 )
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan
 from fastlsm.kernels.problem cimport (
-    LANES, Form, Format, FormTraits, Problem, arithmetic_format, blocks, locate, part_length, real_size, size_of,
-    traits_of, writes_from_exp, writes_over_operand,
+    LANES, Counted, Form, FormTraits, Format, Problem, arithmetic_format, blocks, counted_for, locate, part_length,
+    real_size, size_of, traits_of, writes_from_exp, writes_over_operand,
 )
 from fastlsm.kernels.team cimport Range, Team, part_of
 from fastlsm.kernels.workspace cimport RowConstants, Workspace
@@ -74,9 +74,10 @@ cdef inline char* exp_at(const Block* block, Py_ssize_t start) noexcept nogil:
     return block.exps + (start * block.exp_bytes if block.keeps_exp else 0)
 
 
-cdef inline char* last_group(const Block* block, const char* x, Py_ssize_t elements, Workspace* w) noexcept nogil:
-    """A copy of what remains of the rows. NaN fills the group: maxima pass it over, and its exp is in no sum."""
-    memset(w.flat, 0xff, LANES * block.bytes)
+cdef inline char* last_group(const Plan* plan, const Block* block, const char* x, Py_ssize_t elements,
+                             Workspace* w) noexcept nogil:
+    """A copy of what remains of the rows. -inf fills the group."""
+    fill_with_lowest(plan.format, w.flat, LANES * block.rows)
     memcpy(w.flat, x, elements * block.bytes)
     return <char*> w.flat
 
@@ -93,24 +94,23 @@ cdef inline void max_of_block(const Problem* p, const Plan* plan, const Block* b
         max_columns(plan.format, Strip(<char*> block.src + j * block.bytes + c, pitch), (end - j) // LANES, count, mine)
         j = end
     if p.n % LANES:
-        max_columns(plan.format, Strip(last_group(block, block.src + whole * block.bytes, p.n % LANES, w) + c, pitch),
-                    1, count, mine)
+        max_columns(plan.format, Strip(last_group(plan, block, block.src + whole * block.bytes, p.n % LANES, w) + c,
+                                       pitch), 1, count, mine)
 
 
-cdef inline void exp_slab(const Problem* p, const Plan* plan, const Block* block, Py_ssize_t start, Py_ssize_t end,
-                          const Constants& mine, Workspace* w) noexcept nogil:
+cdef inline void exp_slab(const Problem* p, const Plan* plan, const Block* block, Counted counted, Py_ssize_t start,
+                          Py_ssize_t end, const Constants& mine, Workspace* w) noexcept nogil:
     """exp of elements start to end - 1 of the rows, to scratch."""
-    cdef bint apart = traits_of(p.form).apart
     cdef Py_ssize_t groups = (end - start) // LANES, count = block.columns.last - block.columns.first
     cdef Py_ssize_t c = block.columns.first * size_of(plan.format)
     cdef Strip e = Strip(exp_at(block, start) + block.columns.first * real_size(plan.in_double),
                          LANES * block.exp_bytes)
     cdef Strip x = Strip(<char*> block.src + start * block.bytes, LANES * block.bytes)
-    exp_columns(plan.format, apart, e, Strip(x.data + c, x.pitch), groups, count, mine, NULL, 0)
+    exp_columns(plan.format, counted, e, Strip(x.data + c, x.pitch), groups, count, mine, NULL, 0)
     if (end - start) % LANES:
         e.data += groups * e.pitch
-        x.data = last_group(block, x.data + groups * x.pitch, end % LANES, w)
-        exp_columns(plan.format, apart, e, Strip(x.data + c, x.pitch), 1, count, mine, NULL, 0)
+        x.data = last_group(plan, block, x.data + groups * x.pitch, end % LANES, w)
+        exp_columns(plan.format, counted, e, Strip(x.data + c, x.pitch), 1, count, mine, NULL, 0)
 
 
 cdef inline void add_slab(const Problem* p, const Plan* plan, const Block* block, bint of_exp, bint hides,
@@ -122,8 +122,10 @@ cdef inline void add_slab(const Problem* p, const Plan* plan, const Block* block
     cdef Py_ssize_t groups = (end - start) // LANES, rest = min(count, (end - start) % LANES * block.rows - first)
     cdef Strip x = Strip(<char*> block.diff_dst + start * block.bytes, LANES * block.bytes)
     if of_exp:
-        if not (hides and block.keeps_exp):
-            exp_slab(p, plan, block, start, end, mine, w)
+        if not hides:
+            exp_slab(p, plan, block, counted_for(p.form, p.out.dtype), start, end, mine, w)
+        elif not block.keeps_exp:           # the counts are marks by now
+            exp_slab(p, plan, block, Counted.NOTHING, start, end, mine, w)
         x = Strip(exp_at(block, start), LANES * block.exp_bytes)
     x.data += first * size_of(read)
     if hides:
@@ -220,23 +222,24 @@ cdef inline void begin_block(const Problem* p, const Plan* plan, const Block* bl
         spread_constants(plan.in_double, constants, lanes, FACTOR, FACTOR_REST, block.rows)
         spread_sums(constants, lanes, block.rows)
     else:
-        spread_constants(plan.in_double, constants, lanes, MAXIMUM, LOWEST, block.rows)
+        spread_constants(plan.in_double, constants, lanes, LOST_MAGIC, LOWEST, block.rows)
 
 
 cdef inline void mark_block(const Problem* p, const Plan* plan, const Block* block, const Constants& constants,
                             const Constants& lanes) noexcept nogil:
     """Let all know which classes of LARGEST leave little, if any do."""
-    if mark_little_rests(plan.in_double, constants, block.rows, p.n):
+    gather_counts(lanes, constants, block.rows)
+    if mark_little_rests(plan.in_double, counted_for(p.form, p.out.dtype), constants, block.rows, p.n):
         spread_constants(plan.in_double, constants, lanes, LARGEST, LARGEST, block.rows)
-        spread_ties(constants, lanes, block.rows)
+        spread_marks(constants, lanes, block.rows)
 
 
 cdef inline void end_block(const Problem* p, const Plan* plan, const Block* block, const Constants& constants,
                            const Constants& lanes) noexcept nogil:
     """The last constants, when the sums of exp are known."""
     cdef bint has_little = p.form == Form.BACKWARD_SRC and has_marks(constants, block.rows)
-    if traits_of(p.form).apart:
-        gather_ties(lanes, constants, block.rows)
+    if traits_of(p.form).counted == Counted.TIES:
+        gather_counts(lanes, constants, block.rows)
     set_last_constants(plan.in_double, p.form, constants, block.rows)
     if has_little and block.keeps_exp:
         expect_hidden(plan.in_double, constants, block.rows)

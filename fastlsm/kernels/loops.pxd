@@ -1,6 +1,6 @@
 """The loops over elements, as the headers in include/ have them: each is declared once, for all element types."""
 
-from fastlsm.kernels.problem cimport DType, Form, Format
+from fastlsm.kernels.problem cimport Counted, DType, Form, Format
 
 cdef extern from "real.hpp" nogil:
     struct Sum:
@@ -16,7 +16,7 @@ cdef extern from "steps.hpp" nogil:
         double* diff_dst_lo
         double* exps_hi
         double* exps_lo
-        double* ties
+        double* counts
     Constants from_column(bint in_double, const Constants& of, Py_ssize_t c) noexcept
 
 cdef extern from "lanes.hpp" nogil:
@@ -63,8 +63,8 @@ cdef extern from "row_constants.hpp" nogil:
     void set_last_constants(bint in_double, Form form, const Constants& constants, Py_ssize_t count) noexcept
     bint has_extreme_sum(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
     void begin_maxima(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
-    bint mark_little_rests(
-        bint in_double, const Constants& constants, Py_ssize_t rows, Py_ssize_t n) noexcept
+    bint mark_little_rests(bint in_double, Counted counted, const Constants& constants, Py_ssize_t rows,
+                           Py_ssize_t n) noexcept
     bint has_marks(const Constants& constants, Py_ssize_t rows) noexcept
     void expect_hidden(bint in_double, const Constants& constants, Py_ssize_t rows) noexcept
 
@@ -83,7 +83,7 @@ cdef extern from "rows.hpp" nogil:
                   LaneSums* carry) noexcept
     void max_rows(
         Format format, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead, const Constants& constants) noexcept
-    void exp_rows(Format format, bint apart, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead,
+    void exp_rows(Format format, Counted counted, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead,
                   const Constants& constants, LaneSums* carry, const Next& next) noexcept
     bint write_rows(Form form, Format format, Strip y, Strip g, Strip x, Py_ssize_t rows, Py_ssize_t n, bint ahead,
                     Stream* stream, const Constants& constants, const Next& next) noexcept
@@ -121,7 +121,7 @@ cdef extern from "columns.hpp" nogil:
         Py_ssize_t result
         Py_ssize_t src
     void max_columns(Format format, Strip x, Py_ssize_t rows, Py_ssize_t n, const Constants& constants) noexcept
-    void exp_columns(Format format, bint apart, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n,
+    void exp_columns(Format format, Counted counted, Strip e, Strip x, Py_ssize_t rows, Py_ssize_t n,
                      const Constants& constants, const Copy* next, Py_ssize_t next_row) noexcept
     bint write_columns(Form form, Format format, Strip y, Strip g, Strip x, bint is_exp,
                        RowsAhead ahead, Py_ssize_t rows, Py_ssize_t n, const Constants& constants, const Copy* next,
@@ -135,14 +135,15 @@ cdef extern from "few_classes.hpp" nogil:
 
 cdef extern from "interleaved.hpp" nogil:
     enum:
-        FACTOR, FACTOR_LOW, FACTOR_REST, LARGEST, LARGEST_LOW, LOWEST, MAXIMUM
+        FACTOR, FACTOR_LOW, FACTOR_REST, LARGEST, LARGEST_LOW, LOST_MAGIC, LOWEST, MAXIMUM
+    void fill_with_lowest(Format format, void* to, Py_ssize_t n) noexcept
     void gather_maxima(
         bint in_double, const Constants& lanes, const Constants& constants, Py_ssize_t rows) noexcept
-    void gather_ties(const Constants& lanes, const Constants& constants, Py_ssize_t rows) noexcept
+    void gather_counts(const Constants& lanes, const Constants& constants, Py_ssize_t rows) noexcept
     void spread_constants(bint in_double, const Constants& constants, const Constants& lanes, int first, int last,
                           Py_ssize_t rows) noexcept
     void spread_sums(const Constants& constants, const Constants& lanes, Py_ssize_t rows) noexcept
-    void spread_ties(const Constants& constants, const Constants& lanes, Py_ssize_t rows) noexcept
+    void spread_marks(const Constants& constants, const Constants& lanes, Py_ssize_t rows) noexcept
 
 cdef extern from "openmp.h" nogil:
     int openmp_team() noexcept

@@ -81,7 +81,7 @@ cdef inline void reduce_part(const Problem* p, const Plan* plan, Job job, Py_ssi
     set_maximum(plan.in_double, constants, 0, max_part(p, plan, &line, start, stop, constants))
     set_first_constants(plan.in_double, p.form, constants, 1, stop - start)
     exp_part(p, plan, &line, start, stop, constants, &part, NULL, NULL, &part)
-    constants.exps_hi[0], constants.exps_lo[0], constants.ties[0] = part.exps.hi, part.exps.lo, part.ties
+    constants.exps_hi[0], constants.exps_lo[0], constants.counts[0] = part.exps.hi, part.exps.lo, part.count
     set_exps(plan.in_double, to, constants, 0)
 
 

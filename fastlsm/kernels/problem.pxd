@@ -27,14 +27,20 @@ cdef extern from "forms.hpp" nogil:
         BACKWARD_SRC
         BACKWARD_DST
 
+    enum class Counted:
+        NOTHING
+        TIES
+        LOST
+
     struct FormTraits:
         bint has_gradient
         bint needs_exp
-        bint apart
+        Counted counted
         bint has_limits
         Py_ssize_t few_classes
 
     FormTraits traits_of(Form form) noexcept
+    Counted counted_for(Form form, DType result) noexcept
     bint writes_from_exp(Form form) noexcept
 
 cdef extern from "caches.hpp" nogil:
@@ -46,7 +52,7 @@ cdef extern from "caches.hpp" nogil:
 
 cdef extern from "bits.hpp" nogil:
     enum:
-        LANES
+        LANES, MOST_COUNTED
     Py_ssize_t blocks(Py_ssize_t n, Py_ssize_t size) noexcept
     Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t size) noexcept
     Py_ssize_t part_length(Py_ssize_t n) noexcept

@@ -11,15 +11,15 @@ from libc.string cimport memcpy, memset
 from fastlsm.kernels.batches cimport begin_stream, share_of_batches
 from fastlsm.kernels.loops cimport (
     Constants, LaneSums, Next, Stream, Strip, Sum, TeamTimer, add, exp_rows, expect_hidden, has_extreme_sum,
-    load_elements, mark_little_rests, max_rows, maximum_of, mend_rows, openmp_team,
-    openmp_time, set_first_constants, set_last_constants, set_maximum, store_elements, stream_copy, sum_others,
-    sum_rows, total, wait_for_team, write_rows,
+    load_elements, mark_little_rests, max_rows, maximum_of, mend_rows, openmp_team, openmp_time,
+    set_first_constants, set_last_constants, set_maximum, store_elements, stream_copy, sum_others, sum_rows, total,
+    wait_for_team, write_rows,
 )
 from fastlsm.kernels.overflow cimport mend_sum
 from fastlsm.kernels.plan cimport Plan, Walk, is_ready
 from fastlsm.kernels.problem cimport (
-    Form, FormTraits, Operand, Problem, blocks, locate, part_length, real_size, size_of, traits_of, writes_from_exp,
-    writes_over_operand,
+    MOST_COUNTED, Counted, Form, FormTraits, Operand, Problem, blocks, counted_for, locate, part_length, real_size,
+    size_of, traits_of, writes_from_exp, writes_over_operand,
 )
 from fastlsm.kernels.workspace cimport Chunk, KeptRow, Part, Parts, RowConstants, Workspace
 
@@ -112,13 +112,13 @@ cdef inline void exp_part(const Problem* p, const Plan* plan, const Line* src, P
     """Sum exp; `kept`, if any, gets it. Meanwhile find the maximum of this part of the next row, if any."""
     cdef Chunk scratch, next_scratch, exps
     cdef LaneSums lanes
-    cdef bint apart = traits_of(p.form).apart
+    cdef Counted counted = counted_for(p.form, p.out.dtype)
     cdef bint in_one_go = kept != NULL and src.is_ready and (next_src == NULL or next_src.is_ready)
-    cdef Py_ssize_t chunk = chunk_of(stop - start, in_one_go), j = start, n
+    cdef Py_ssize_t chunk = min(chunk_of(stop - start, in_one_go), <Py_ssize_t> MOST_COUNTED), j = start, n
     cdef Next next = Next(Strip(NULL, 0), 0, &next_part.max, NULL, NULL, NULL)
     cdef Strip x, e = Strip(NULL, 0)
     clear(&lanes)
-    constants.ties[0] = 0
+    constants.counts[0] = 0
     if next_src != NULL:
         next.rows = 1
         next_part.max = -INFINITY
@@ -128,10 +128,10 @@ cdef inline void exp_part(const Problem* p, const Plan* plan, const Line* src, P
         e.data = at_part(kept, j - start, plan) if kept != NULL else <char*> exps.elements
         if next_src != NULL:
             next.strip = load_chunk(plan, next_src, j, n, next_scratch.elements)
-        exp_rows(plan.format, apart, e, x, 1, n, plan.ahead, constants, &lanes, next)
+        exp_rows(plan.format, counted, e, x, 1, n, plan.ahead, constants, &lanes, next)
         j += n
     part.exps = part.others = total(plan.in_double, &lanes)
-    part.ties = constants.ties[0]
+    part.count = constants.counts[0]
 
 
 cdef inline Sum others_of_part(const Problem* p, const Plan* plan, const Line* src, Py_ssize_t start, Py_ssize_t stop,
@@ -150,8 +150,8 @@ cdef inline Sum others_of_part(const Problem* p, const Plan* plan, const Line* s
             e = Strip(at_part(kept, j - start, plan), 0)
         else:
             e = Strip(<char*> exps.elements, 0)
-            exp_rows(plan.format, False, e, load_chunk(plan, src, j, n, scratch.elements), 1, n, plan.ahead, constants,
-                     &unused, no_next)
+            exp_rows(plan.format, Counted.NOTHING, e, load_chunk(plan, src, j, n, scratch.elements), 1, n, plan.ahead,
+                     constants, &unused, no_next)
         sum_others(plan.format, e, 1, n, constants, &lanes)
         j += n
     return total(plan.in_double, &lanes)
@@ -187,7 +187,7 @@ cdef inline void write_part(const Problem* p, const Plan* plan, const Line* diff
             x = load_chunk(plan, src, j, n, src_scratch.elements)
         if from_exp and kept == NULL:       # the row is too long to keep all its exp: once more
             e = Strip(<char*> exps.elements, 0)
-            exp_rows(plan.format, False, e, x, 1, n, plan.ahead, constants, &unused, no_next)
+            exp_rows(plan.format, Counted.NOTHING, e, x, 1, n, plan.ahead, constants, &unused, no_next)
             x = e
         if traits.has_gradient:
             g = load_chunk(plan, diff_dst, j, n, diff_dst_scratch.elements)
@@ -233,12 +233,12 @@ cdef inline bint begin_from_parts(const Problem* p, const Plan* plan, const Part
 
 cdef inline void sum_parts_of_exp(const Part* parts, Py_ssize_t count, const Constants& constants) noexcept nogil:
     cdef Sum exps = Sum(0, 0)
-    cdef double ties = 0
+    cdef double counts = 0
     cdef Py_ssize_t i
     for i in range(count):
         exps = add(exps, parts[i].exps)
-        ties += parts[i].ties
-    constants.exps_hi[0], constants.exps_lo[0], constants.ties[0] = exps.hi, exps.lo, ties
+        counts += parts[i].count
+    constants.exps_hi[0], constants.exps_lo[0], constants.counts[0] = exps.hi, exps.lo, counts
 
 
 cdef inline void sum_parts_of_others(const Part* parts, Py_ssize_t count, const Constants& constants) noexcept nogil:
@@ -302,7 +302,7 @@ cdef inline void one_row(const Problem* p, const Plan* plan, Py_ssize_t index, S
         wait_for_team(share.timer, &share.begun)
         sum_parts_of_exp(parts, count, constants)
         if p.form == Form.BACKWARD_SRC:
-            has_little = mark_little_rests(plan.in_double, constants, 1, p.n)
+            has_little = mark_little_rests(plan.in_double, counted_for(p.form, p.out.dtype), constants, 1, p.n)
         if has_little:
             for i in range(share.first, share.last):
                 if has_maximum(plan, &parts[i], constants):

@@ -22,8 +22,8 @@ from fastlsm.kernels.loops cimport (
 from fastlsm.kernels.overflow cimport is_finite, mend_sum
 from fastlsm.kernels.plan cimport Plan, is_ready
 from fastlsm.kernels.problem cimport (
-    LANES, Form, Format, FormTraits, Operand, Problem, arithmetic_format, blocks, part_length, real_size, round_up,
-    size_of, traits_of, writes_over_operand,
+    LANES, Counted, Form, FormTraits, Format, Operand, Problem, arithmetic_format, blocks, counted_for, part_length,
+    real_size, round_up, size_of, traits_of, writes_over_operand,
 )
 from fastlsm.kernels.team cimport Range, Team, part_of
 from fastlsm.kernels.workspace cimport Workspace
@@ -61,7 +61,8 @@ cdef inline void add_part_of_rows(const Problem* p, const Plan* plan, const Tile
                                   bint of_exp, bint hides, Range part, Py_ssize_t stride, const Constants& constants,
                                   double* lanes, Workspace* w) noexcept nogil:
     """Add rows of diff_dst, or of exp of src, to the lanes of a thread."""
-    cdef bint apart = traits_of(p.form).apart
+    # Where it hides, the counts are marks by now.
+    cdef Counted counted = Counted.NOTHING if hides else counted_for(p.form, p.out.dtype)
     cdef Format read = arithmetic_format(plan.in_double) if of_exp else plan.format
     cdef Py_ssize_t c = share.lane_columns.first, width = min(tile.width, share.lane_columns.last) - c
     cdef Py_ssize_t size = size_of(plan.format), j, lane, count
@@ -81,7 +82,7 @@ cdef inline void add_part_of_rows(const Problem* p, const Plan* plan, const Tile
             x = rows_from(p, &p.src if of_exp else &p.diff_dst, tile, j + lane)
             x = Strip(x.data + c * size, LANES * x.pitch)
             if of_exp:
-                exp_columns(plan.format, apart, e, x, count, width, of_columns, NULL, 0)
+                exp_columns(plan.format, counted, e, x, count, width, of_columns, NULL, 0)
                 x = e
             if hides:
                 hide_largest(plan.in_double, e, count, round_up(width, LANES), of_columns)
@@ -151,15 +152,15 @@ cdef inline void gather_maxima(const Plan* plan, const Range* columns, Team* tea
                     columns.last - columns.first, constants)
 
 
-cdef inline void gather_ties(const Range* columns, Team* team) noexcept nogil:
-    cdef double* ties = team.workspaces.constants.constants().ties
+cdef inline void gather_counts(const Range* columns, Team* team) noexcept nogil:
+    cdef double* counts = team.workspaces.constants.constants().counts
     cdef double* other
     cdef Py_ssize_t c
     cdef int k
     for k in range(1, team.threads):
-        other = team.workspaces[k].constants.constants().ties
+        other = team.workspaces[k].constants.constants().counts
         for c in range(columns.first, columns.last):
-            ties[c] += other[c]
+            counts[c] += other[c]
 
 
 cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, Team* team) noexcept nogil:
@@ -169,7 +170,7 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
     cdef Constants counting = constants, mine
     cdef TileShare share = share_of_tile(team, p.n, round_up(tile.width, LANES))
     cdef Py_ssize_t first = share.columns.first, count = share.columns.last - first, c
-    counting.ties = own.ties
+    counting.counts = own.counts
     mine = from_column(plan.in_double, constants, first)
     if traits.needs_exp:
         find_maxima(p, plan, tile, &share, own)
@@ -188,10 +189,9 @@ cdef inline void one_tile(const Problem* p, const Plan* plan, const Tile* tile, 
     wait_for_team(team.timer, &team.begun)
     if traits.needs_exp:
         sum_rows_of_tile(p, plan, tile, &share, True, False, counting, constants.exps_hi, constants.exps_lo, team)
-        if traits.apart:
-            gather_ties(&share.columns, team)
+        gather_counts(&share.columns, team)
         if p.form == Form.BACKWARD_SRC:
-            mark_little_rests(plan.in_double, mine, count, p.n)
+            mark_little_rests(plan.in_double, counted_for(p.form, p.out.dtype), mine, count, p.n)
             wait_for_team(team.timer, &team.begun)
             if has_marks(constants, tile.width):
                 sum_rows_of_tile(p, plan, tile, &share, True, True, constants, constants.exps_hi, constants.exps_lo,

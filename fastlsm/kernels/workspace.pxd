@@ -16,7 +16,7 @@ cdef extern from "workspace.hpp" nogil:
         Sum diff_dst
         Sum exps
         Sum others
-        double ties
+        double count
     struct Parts:
         Part* parts
     struct Reduced:

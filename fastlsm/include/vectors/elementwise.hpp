@@ -106,13 +106,22 @@ struct Elementwise {
     /* The lower halves of `low`, the upper halves of `high`. */
     static u32_vector join_halves(u32_vector low, u32_vector high) { return (low & 0xffff) | (high & 0xffff0000); }
 
-    /* Element i of the result is table[index[i]]. */
+    /* Element i of the result is table[index[i] % n], where n is how many numbers the table has. */
     template <class V, class I> static V pick(V table, I index)
     {
         V x = table;
         for (int i = 0; i < WIDTH<V>; i++)
-            x[i] = table[index[i]];
+            x[i] = table[index[i] % WIDTH<V>];
         return x;
+    }
+
+    /* The same of a table of `count` numbers in memory. */
+    template <int count, class X, class I> static I look_up(const X *table, I index)
+    {
+        X of[WIDTH<I>];
+        for (int i = 0; i < WIDTH<I>; i++)
+            of[i] = table[index[i] % count];
+        return (I)load_bits(of);
     }
 
     /* The first `bytes` bytes of a vector. load_part takes the others from `rest`. */

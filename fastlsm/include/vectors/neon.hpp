@@ -19,6 +19,26 @@ struct Neon : Elementwise {
         halves[0] = vcvt_f64_f32(vget_low_f32(x));
         halves[1] = vcvt_high_f64_f32(x);
     }
+
+    template <int count> static u32_vector look_up(const void *table, u32_vector index)
+    {
+        static_assert(count == 8);
+        return (u32_vector)bytes_of(table, (uint8x16_t)((index & 7) * 0x04040404 + 0x03020100));
+    }
+    template <int count> static u64_vector look_up(const void *table, u64_vector index)
+    {
+        static_assert(count == 4);
+        u64_vector first = (index & 3) << 3; /* of the eight bytes, in each of them */
+        for (int bits = 8; bits < 64; bits *= 2)
+            first |= first << bits;
+        return (u64_vector)bytes_of(table, (uint8x16_t)(first + 0x0706050403020100));
+    }
+
+private:
+    static uint8x16_t bytes_of(const void *table, uint8x16_t index)
+    {
+        return vqtbl2q_u8(vld1q_u8_x2((const uint8_t *)table), index);
+    }
 };
 
 using Isa = Neon;

@@ -74,6 +74,13 @@ template <class R> ALWAYS_INLINE Vector<R> load_vector(const R *at)
     memcpy(&x, at, sizeof x);
     return x;
 }
+/* The same of integers or reals, as bits. */
+template <class X> ALWAYS_INLINE u64_vector load_bits(const X *at)
+{
+    u64_vector x;
+    memcpy(&x, at, sizeof x);
+    return x;
+}
 template <class R, class V> ALWAYS_INLINE void store_vector(R *at, V x) { memcpy(at, &x, sizeof x); }
 
 } // namespace
