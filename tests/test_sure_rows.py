@@ -194,15 +194,47 @@ def test_roundings_of_one_sign(dtype, one, others, sum_, layout):
     assert_right(backward_in(layout, "src", diff_dst, src), "src", diff_dst, src)
 
 
-@pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_classes_with_nearly_the_largest_logit(rng, dtype):
-    """Their exp may be the same number as the largest. Then each gets what that number is worth."""
-    for n in (7, 9, 16, 20, 100):
-        src = rng.normal(size=(4000, n)).astype(dtype) - 12
-        pair = rng.uniform(-3, 3, 4000).astype(dtype)
-        src[:, 3], src[:, 5] = pair, np.nextafter(pair, dtype.type(9))
-        diff_dst = rng.normal(size=src.shape).astype(dtype)
-        assert_right(fastlsm.log_softmax_backward(diff_dst, src), "src", diff_dst, src)
+@pytest.mark.parametrize("layout", ["rows", "columns", "every second"])
+@pytest.mark.parametrize(
+    ("dtype", "src", "element"),
+    [
+        (np.float32, [1.1435468e-06, 1.07865992e-06], 0.124868132),
+        (np.float64, [2.1295289159663316e-15, 1.9985305260470863e-15], 7.93485202422929),
+    ],
+    ids=["float32", "float64"],
+)
+def test_two_largest_classes_whose_exp_is_rounded_to_one_number(dtype, src, element, layout):
+    """What is known of the largest class must not be taken for the other's: 2.2 units, and 2.4 in float64."""
+    src = np.array([src + [-np.inf] * 18] * 20, dtype)
+    diff_dst = np.array([[element] * 2 + [0] * 18] * 20, dtype)
+    assert_right(backward_in(layout, "src", diff_dst, src), "src", diff_dst, src)
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns", "every second"])
+@pytest.mark.parametrize(
+    ("dtype", "src", "diff_dst"),
+    [
+        (
+            np.float32,
+            [-0.432055116, -1.03936768],
+            [6.5481019, 3.04589963, -11.4021349, 7.68895531, -0.181910023, 1.49849463, 7.18711805],
+        ),
+        (
+            np.float64,
+            [0.001121641670619052, -0.5197101387948104],
+            [
+                -0.4724367472396598, 0.3983886043980624, 1.7696124571274532, 0.4433175020368765,
+                -0.2993083138844743, -0.5213402148331052, 0.42168981231332237,
+            ],
+        ),
+    ],
+    ids=["float32", "float64"],
+)  # fmt: skip
+def test_a_difference_that_is_rounded_twice(dtype, src, diff_dst, layout):
+    """The second class has a third of the mass, and half of its product with the sum cancels: 2.3 units."""
+    src = np.array([src + [-np.inf] * 5] * 20, dtype)
+    diff_dst = np.array([diff_dst] * 20, dtype)
+    assert_right(backward_in(layout, "src", diff_dst, src), "src", diff_dst, src)
 
 
 @pytest.mark.parametrize("n", [3, 100, 1000, 20_000])

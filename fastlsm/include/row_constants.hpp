@@ -121,38 +121,35 @@ ALWAYS_INLINE double cut(double, Sum x)
     return real_of_bits(bits_of(f) - (f > 0 ? rest < 0 : (f < 0) & (rest > 0)));
 }
 
-/* What the largest class leaves the others, if it needs constants of its own. */
-constexpr double LARGEST_REST = 0.9375;
+/* A class that leaves the others less needs constants of its own, for 1 - softmax is small. No other class has an exp
+ * that is rounded to the same number. */
+constexpr double LARGEST_REST = 0.49;
 
 /* In a row's count: the largest exp leaves the others so little that it must not be in their sum. */
 constexpr double LITTLE_REST = INFINITY;
 
-/* What the src form needs of a row: F = S / sum(exp), and, if the largest class has more than a sixteenth of the mass,
- * its exp as the loop has it, and its softmax times S. */
+/* What the src form needs of a row: F = S / sum(exp), and, if the largest class has more than half of the mass, its exp
+ * as the loop has it, and its softmax times S. */
 struct SrcConstants {
     Sum factor;
     double largest;
-    Sum product; /* high - low */
+    Sum product;
 };
 
-/* The sum of exp is known with the exp of one largest class, or without: then LITTLE_REST stands for `lost`.
- *
- * The loop's exp may be wrong by 0.55 units. Where one class has much of the mass, the sum would be wrong by as much.
- * So there the maximum's exp is replaced by a better one. Its product with S is that of the better one if the class has
- * more than half of the mass. Else a class whose logit is nearly the maximum may have the same exp in the loop. It gets
- * the same product, which is therefore that of the loop's exp. */
+/* The sum of exp is known with the exp of one largest class, or without: then LITTLE_REST stands for `lost`. The loop's
+ * exp may be wrong by 0.55 units. Where one class has much of the mass, the sum would be wrong by as much. So the
+ * maximum's exp is replaced by a better one. */
 ALWAYS_INLINE SrcConstants src_constants(const Row<float> &row, double in_loop, Sum exps, double lost)
 {
     bool is_without = lost == LITTLE_REST;
     double others = (exps.hi - (is_without ? 0 : in_loop)) + (exps.lo + (is_without ? 0 : lost));
     double at_max = row.exp_at_max_for_float(1), inverse = 1 / (others + at_max), rest = others * inverse;
-    rest += rest < 0.5 ? 0 : (at_max - in_loop) * inverse;
     double S = row.diff_dst.hi * row.boost, product = S - S * rest, most = FLT_MAX;
     bool is_finite = fabs(S) < INFINITY;
     double high = (float)(product > most ? most : product < -most ? -most : product);
     return { { row.diff_dst.hi * inverse * row.boost, 0 },
              rest < LARGEST_REST ? in_loop : NO_EXP,
-             { is_finite ? high : S, is_finite ? (high - S) + S * rest : 0 } };
+             { is_finite ? high : S, is_finite ? (S - high) - S * rest : 0 } };
 }
 ALWAYS_INLINE SrcConstants src_constants(const Row<double> &row, double in_loop, Sum exps, double lost)
 {
@@ -161,11 +158,10 @@ ALWAYS_INLINE SrcConstants src_constants(const Row<double> &row, double in_loop,
     double unboost = row.boost > 1 ? 0x1p-128 : row.boost < 1 ? 0x1p128 : 1;
     Sum S = row.diff_dst, others = add(exps, { is_without ? 0 : -in_loop, is_without ? 0 : lost });
     Sum all = add({ at_max, tail }, others), factor = quotient(S, all), rest = quotient(others, all);
-    rest.lo += rest.hi < 0.5 ? 0 : ((at_max - in_loop) + tail) / all.hi;
     double p = S.hi * rest.hi, p_low = product_error(S.hi, rest.hi, p) + (S.hi * rest.lo + S.lo * rest.hi);
     Sum product = add(S, { -p, -p_low });
     bool is_finite = fabs(S.hi) < INFINITY;
-    double high = product.hi * row.boost, low = ((high * unboost - product.hi) - product.lo) * row.boost;
+    double high = product.hi * row.boost, low = ((product.hi - high * unboost) + product.lo) * row.boost;
     return { { factor.hi * row.boost, factor.lo * row.boost },
              rest.hi < LARGEST_REST ? in_loop : NO_EXP,
              { is_finite ? high : S.hi, is_finite ? low : 0 } };

@@ -29,15 +29,15 @@ enum Constant {
     SHIFT,        /* is subtracted from src before exp */
     MAGIC,        /* `magic` of exp.hpp */
     LOWEST,       /* `lowest` of exp.hpp */
-    LARGEST,      /* src form: the exp of the largest class, if it has a sixteenth of the mass, or NO_EXP */
-    LARGEST_HIGH, /* that class's softmax times S is LARGEST_HIGH - LARGEST_LOW */
+    LARGEST,      /* src form: the exp of the largest class, if it has more than half of the mass, or NO_EXP */
+    LARGEST_HIGH, /* that class's softmax times S is LARGEST_HIGH + LARGEST_LOW */
     LARGEST_LOW,
     CONSTANTS,
     LOST_MAGIC = FACTOR_REST,  /* src form, until the sum of exp is known: `lost_magic` of exp.hpp */
     LARGEST_LOST = LARGEST_LOW /* until then: what LARGEST has lost in rounding */
 };
 
-/* Stands for LARGEST where no class has a sixteenth of the mass: no exp is this. */
+/* Stands for LARGEST where no class has more than half of the mass: no exp is this. */
 constexpr int NO_EXP = -1;
 
 /* The constants of the rows or columns that are computed together, side by side, and the sums that they come from. */
@@ -215,8 +215,7 @@ template <class R> struct LogSoftmaxStep {
     bool has_out_of_range() const { return false; }
 };
 
-/* g - y * (f + f_low), where f_low is what f lost when it was cut. With an error of y * (f + f_low) below 1 unit the
- * result stays within 2 units in the last place. */
+/* g - y * (f + f_low), where f_low is what f lost when it was cut. */
 inline float minus_product(float g, float y, float f, float f_low)
 {
     return (float)((double)g - (double)y * ((double)f + (double)f_low));
@@ -236,18 +235,14 @@ template <class R> NOINLINE Vector<R> minus_products(Vector<R> g, Vector<R> y, V
         g[i] = minus_product(g[i], y[i], f[i], f_low[i]);
     return g;
 }
-template <class R> ALWAYS_INLINE Vector<R> minus_product_vector(Vector<R> g, Vector<R> y, Vector<R> f, Vector<R> f_low)
+
+/* g - (p + rest), with a rest below p's last bits. The difference s of g and p loses most where |g| < |p|. There s + p
+ * is exact, and so `lost`: the result is rounded once. Elsewhere p is so small that its error leaves room for a second
+ * rounding. The result is NaN where p is past the range. */
+template <class R> ALWAYS_INLINE Vector<R> difference(Vector<R> g, Vector<R> p, Vector<R> rest)
 {
-    if constexpr (HAS_FMA) {
-        /* y * f_low is subtracted first, for it has the sign of y * f: it overflows only if the result does. This
-         * rounding is of g's size. The result, and so the unit, may be far smaller, so `lost` is added at the end. */
-        Vector<R> rounded = Isa::fmadd(y, -f_low, g), lost = Isa::fmadd(y, -f_low, g - rounded);
-        Vector<R> without_lost = Isa::fmadd(y, -f, rounded);
-        Vector<R> result = without_lost + lost;
-        return result == result ? result : without_lost; /* an overflow makes `lost` infinite, against the result */
-    } else {
-        return minus_products<R>(g, y, f, f_low);
-    }
+    Vector<R> s = g - p, lost = g - (s + p);
+    return s + (lost - rest);
 }
 
 /* The constants know the softmax of LARGEST's class, times S, more exactly than its exp and F give it. So its result
@@ -257,14 +252,29 @@ template <class R> struct SrcStep {
     template <int count, class C, class G, class E>
     ALWAYS_INLINE void operator()(Vector<R> *y, C constants, G diff_dst, E exp)
     {
-        Vector<R> e[count];
+        Vector<R> e[count], any_nan = {};
         load_exp<count, R>(e, exp);
+        auto is_largest = [&](int k) { /* as bits: 0 and -0 are not the same */
+                                       return (IntegersVector<R>)e[k] == (IntegersVector<R>)constants(LARGEST, k);
+        };
+        auto one_by_one = [&](int k, Vector<R> g) {
+            return is_largest(k) ? (g - constants(LARGEST_HIGH, k)) - constants(LARGEST_LOW, k)
+                                 : minus_products<R>(g, e[k], constants(FACTOR, k), constants(FACTOR_LOW, k));
+        };
+        if constexpr (!HAS_FMA) {
+            for_each_vector<count>(diff_dst, [&](int k, Vector<R> g) { y[k] = one_by_one(k, g); });
+            return;
+        }
         for_each_vector<count>(diff_dst, [&](int k, Vector<R> g) {
-            Vector<R> largest = constants(LARGEST, k);
-            y[k] = (IntegersVector<R>)e[k] == (IntegersVector<R>)largest /* as bits: 0 and -0 are not the same */
-                       ? (g - constants(LARGEST_HIGH, k)) + constants(LARGEST_LOW, k)
-                       : minus_product_vector<R>(g, e[k], constants(FACTOR, k), constants(FACTOR_LOW, k));
+            Vector<R> f = constants(FACTOR, k), p = e[k] * f;
+            Vector<R> rest = Isa::fmadd(e[k], constants(FACTOR_LOW, k), Isa::fmadd(e[k], f, -p));
+            y[k] = difference<R>(g, is_largest(k) ? constants(LARGEST_HIGH, k) : p,
+                                 is_largest(k) ? constants(LARGEST_LOW, k) : rest);
+            any_nan += y[k];
         });
+        if (__builtin_expect(Isa::any((u64_vector)(any_nan != any_nan)), 0))
+            for_each_vector<count>(diff_dst,
+                                   [&](int k, Vector<R> g) { y[k] = y[k] == y[k] ? y[k] : one_by_one(k, g); });
     }
     bool has_out_of_range() const { return false; }
 };
