@@ -237,6 +237,46 @@ def test_a_difference_that_is_rounded_twice(dtype, src, diff_dst, layout):
     assert_right(backward_in(layout, "src", diff_dst, src), "src", diff_dst, src)
 
 
+@pytest.mark.parametrize("layout", ["rows", "columns", "every second"])
+@pytest.mark.parametrize(
+    ("dtype", "src", "place", "element"),
+    [
+        (
+            np.float32,
+            [88.5251999, 100.004402, 89.1938934, 89.6889877, 100.004402, 89.4484024, 89.3573380, 89.2261734],
+            4,
+            0.9999328255653381,
+        ),
+        (
+            np.float64,
+            [-9.312546131136898, -9.027513958074435, -0.03603905616842839, 0.026015239948893727],
+            2,
+            7.758557133388652,
+        ),
+        (np.float64, [0.7067145181462158, -1.0426157194384886], 1, 1.7976931348623157e308),
+        (
+            np.float32,
+            [0.517082214, 1.01840866, -0.668680489, 0.540127158, 0.116955273, 1.51874900, -0.00151843973, 0.990247309],
+            3,
+            3.4028234663852886e38,
+        ),
+    ],
+    ids=["float32", "float64", "the largest float64", "the largest float32"],
+)
+def test_differences_across_a_power_of_two(dtype, src, place, element, layout):
+    """The product's last bits are finer than the difference's, or the difference comes to the end of the range."""
+    src, diff_dst = np.array([src] * 20, dtype), np.zeros((20, len(src)), dtype)
+    diff_dst[:, place] = element
+    assert_right(backward_in(layout, "src", diff_dst, src), "src", diff_dst, src)
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns", "every second"])
+def test_a_sum_whose_rounding_error_overflows(layout):
+    diff_dst = np.array([[-4.852785078692115e307, 1.7976931348623157e308]] * 20)
+    src = np.array([[-1.3353113462177817, -0.5469796491067508]] * 20)
+    assert_right(backward_in(layout, "src", diff_dst, src), "src", diff_dst, src)
+
+
 @pytest.mark.parametrize("n", [3, 100, 1000, 20_000])
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 @pytest.mark.parametrize("gap", [5, 40])

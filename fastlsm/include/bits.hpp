@@ -1,6 +1,6 @@
-/* The numbers that define the bits of a result, beside the polynomials of real.hpp and two limits in
- * row_constants.hpp (LARGEST_REST, least_rest). They are no tuning: another number
- * here is another result, for every user and in tests/bits.txt. Speed is tuned in tuning.hpp.
+/* The numbers that define the bits of a result, beside those of real.hpp and two limits in row_constants.hpp
+ * (LARGEST_REST, least_rest). They are no tuning: another number here is another result, for every user and in
+ * tests/bits.txt. Speed is tuned in tuning.hpp.
  *
  * Element j of a part of a row is added to lane j % LANES, in double. The lanes of a part are added as a tree (l + 8 to
  * l, then l + 4, l + 2, l + 1), and the parts in their order. Where a row is cut into parts depends on its length
@@ -21,9 +21,6 @@ constexpr ptrdiff_t PART_UNIT = 1024; /* a multiple of LANES, and of every block
 /* Elements of the longest rows that few_classes.hpp computes. */
 constexpr ptrdiff_t FEW_CLASSES_OF_LOG_SOFTMAX = 3;
 constexpr ptrdiff_t FEW_CLASSES_OF_SRC_FORM = 6;
-
-/* The most exps whose rounding is counted at once: see LOST_UNIT. */
-constexpr ptrdiff_t MOST_COUNTED = 4096;
 
 /* How many blocks of `size` cover n elements; the last block may be shorter. */
 inline ptrdiff_t blocks(ptrdiff_t n, ptrdiff_t size) { return (n + size - 1) / size; }

@@ -11,6 +11,7 @@
 #define FASTLSM_REAL_HPP
 
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -32,6 +33,9 @@ namespace {
 
 constexpr double LOG2_E = 1.4426950408889634074;
 constexpr double LN_2 = 0.69314718055994530942;
+
+/* The most exps of which Real<R>::Signed counts what rounding has lost. */
+constexpr ptrdiff_t MOST_COUNTED = 4096;
 
 template <class R> struct Real;
 

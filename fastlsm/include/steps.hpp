@@ -225,9 +225,10 @@ inline double minus_product(double g, double y, double f, double f_low)
     /* Near the smallest normal number the product's error would be lost: not so 2^128 above it. */
     double up = fabs(g) + fabs(y * f) < 0x1p-900 ? 0x1p128 : 1.0;
     double down = up > 1.0 ? 0x1p-128 : 1.0;
-    double p = y * (f * up), difference = g * up - p;
-    double result = difference - (product_error(y, f * up, p) + y * (f_low * up));
-    return down * (result == result ? result : difference); /* y itself may be too large for product_error */
+    double p = y * (f * up);
+    Sum difference = add({ g * up, 0 }, { -p, 0 });
+    double result = difference.hi + (difference.lo - (product_error(y, f * up, p) + y * (f_low * up)));
+    return down * (result == result ? result : difference.hi); /* y itself may be too large for product_error */
 }
 template <class R> NOINLINE Vector<R> minus_products(Vector<R> g, Vector<R> y, Vector<R> f, Vector<R> f_low)
 {
@@ -236,12 +237,10 @@ template <class R> NOINLINE Vector<R> minus_products(Vector<R> g, Vector<R> y, V
     return g;
 }
 
-/* g - (p + rest), with a rest below p's last bits. The difference s of g and p loses most where |g| < |p|. There s + p
- * is exact, and so `lost`: the result is rounded once. Elsewhere p is so small that its error leaves room for a second
- * rounding. The result is NaN where p is past the range. */
+/* g - (p + rest), rounded once: with what g - p has lost (Knuth's two-sum). The rest is a few last bits of p. */
 template <class R> ALWAYS_INLINE Vector<R> difference(Vector<R> g, Vector<R> p, Vector<R> rest)
 {
-    Vector<R> s = g - p, lost = g - (s + p);
+    Vector<R> s = g - p, minus_p = s - g, lost = (g - (s - minus_p)) - (p + minus_p);
     return s + (lost - rest);
 }
 
@@ -254,9 +253,8 @@ template <class R> struct SrcStep {
     {
         Vector<R> e[count], any_nan = {};
         load_exp<count, R>(e, exp);
-        auto is_largest = [&](int k) { /* as bits: 0 and -0 are not the same */
-                                       return (IntegersVector<R>)e[k] == (IntegersVector<R>)constants(LARGEST, k);
-        };
+        /* Bits are compared: 0 and -0 are not the same. */
+        auto is_largest = [&](int k) { return (IntegersVector<R>)e[k] == (IntegersVector<R>)constants(LARGEST, k); };
         auto one_by_one = [&](int k, Vector<R> g) {
             return is_largest(k) ? (g - constants(LARGEST_HIGH, k)) - constants(LARGEST_LOW, k)
                                  : minus_products<R>(g, e[k], constants(FACTOR, k), constants(FACTOR_LOW, k));

@@ -7,8 +7,8 @@ from fastlsm.kernels.problem cimport Problem
 
 
 cdef inline bint is_finite(const Constants& constants, Py_ssize_t row) noexcept nogil:
-    """Whether the sum of a row's diff_dst is finite."""
-    return fabs(constants.diff_dst_hi[row]) < INFINITY
+    """Whether the sum of a row's diff_dst is finite, and what it has lost: that may overflow alone."""
+    return fabs(constants.diff_dst_hi[row]) < INFINITY and fabs(constants.diff_dst_lo[row]) < INFINITY
 
 
 cdef inline bint mend_sum(const Problem* p, const char* diff_dst, const Constants& constants,

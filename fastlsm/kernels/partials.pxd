@@ -62,7 +62,7 @@ cdef inline void set_sum_of(const Operand* op, Sum sum, const char* data, Py_ssi
     """Where the sum is past the range, the elements are summed once more, in another unit."""
     cdef ScaledSum scaled
     scaled.sum, scaled.unit = sum, 1
-    if not fabs(sum.hi) < INFINITY:
+    if not (fabs(sum.hi) < INFINITY and fabs(sum.lo) < INFINITY):
         scaled = sum_of_huge(op.dtype, data, op.n, n)
     set_sum(to, scaled)
 

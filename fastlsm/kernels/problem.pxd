@@ -50,9 +50,13 @@ cdef extern from "caches.hpp" nogil:
         Py_ssize_t stage
     Caches caches
 
+cdef extern from "real.hpp" nogil:
+    enum:
+        MOST_COUNTED
+
 cdef extern from "bits.hpp" nogil:
     enum:
-        LANES, MOST_COUNTED
+        LANES
     Py_ssize_t blocks(Py_ssize_t n, Py_ssize_t size) noexcept
     Py_ssize_t round_up(Py_ssize_t n, Py_ssize_t size) noexcept
     Py_ssize_t part_length(Py_ssize_t n) noexcept
