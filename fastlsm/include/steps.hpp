@@ -47,7 +47,7 @@ struct Constants {
     double *diff_dst_hi, *diff_dst_lo; /* the sum of diff_dst, divided by `boost` */
     double *boost;                     /* a power of two, by which exp is multiplied */
     double *exps_hi, *exps_lo;         /* the sum of exp */
-    double *counts; /* what is counted beside exp, as `Counted` says; then marks: mark_little_rests */
+    double *counts; /* what is counted beside exp, as `Counted` says; then what mark_little_rests makes of it */
 
     template <class R> R *of(int constant) const { return (R *)(values + constant * pitch); }
 };
